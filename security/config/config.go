@@ -1,0 +1,218 @@
+// Package config describes security policies as plain data: what a translator writes, a snapshot
+// carries and package policy compiles. It knows no Kubernetes type and does no I/O.
+//
+// A policy's text (these structs) and the data it names (htpasswd files, keys, Rego modules kept in
+// ConfigMaps) are apart: the text's hash is the reference by which a route names its policy, so that
+// rotating a password changes no route.
+package config
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"time"
+)
+
+// Data holds the contents that policies refer to, by the name in [Source.Ref].
+type Data map[string][]byte
+
+// Source is a text given inline or by reference. Exactly one field is set.
+type Source struct {
+	Inline string `json:",omitempty"`
+	// Ref names an entry of Data, such as "Secret/team-a/users/.htpasswd". An entry that isn't there
+	// makes the policy unusable: its routes answer 503.
+	Ref string `json:",omitempty"`
+}
+
+// Policy is one security policy, merged and resolved.
+type Policy struct {
+	// Name is the object's namespace/name: for logs, metrics and the default realm.
+	Name string
+	// Fault, if not empty, says why the policy could not be understood. Such a policy answers 503 to
+	// every request. The text is for operators, never for clients.
+	Fault string `json:",omitempty"`
+	// Mode combines BasicAuth and JWT: All (the default, "") or Any.
+	Mode Mode `json:",omitempty"`
+	// DryRun decides, logs and counts, but never denies; identity headers are stripped all the same.
+	DryRun        bool           `json:",omitempty"`
+	BasicAuth     *BasicAuth     `json:",omitempty"`
+	JWT           *JWT           `json:",omitempty"`
+	CORS          *CORS          `json:",omitempty"`
+	Authorization *Authorization `json:",omitempty"`
+	OPA           *OPA           `json:",omitempty"`
+	// Strip lists identity headers of the client that are removed before the upstream sees them, beyond
+	// those the policy's own methods write.
+	Strip []string `json:",omitempty"`
+}
+
+// Mode says how several authentication methods combine.
+type Mode string
+
+// The modes. The empty Mode is All.
+const (
+	All Mode = "All"
+	Any Mode = "Any"
+)
+
+// BasicAuth is RFC 7617 authentication against an htpasswd file.
+type BasicAuth struct {
+	Users          Source
+	Realm          string // default: the policy's Name
+	AllowPlaintext bool   `json:",omitempty"`
+	// ForwardUsernameHeader, if set, carries the verified user name to the upstream.
+	ForwardUsernameHeader string `json:",omitempty"`
+}
+
+// JWT is bearer-token authentication (RFC 6750, RFC 7519). One provider's success is enough.
+type JWT struct {
+	Providers []JWTProvider
+	// Optional lets requests without any token pass; a token that is there must be valid.
+	Optional bool `json:",omitempty"`
+	// FailOpen lets requests pass while a provider's keys can't be had, and for no other reason.
+	FailOpen bool `json:",omitempty"`
+}
+
+// JWTProvider is one issuer.
+type JWTProvider struct {
+	Name      string
+	Issuer    string   `json:",omitempty"` // exact; "" accepts any
+	Audiences []string `json:",omitempty"` // one must match exactly; none accepts any
+	// Exactly one of LocalJWKS and RemoteJWKS is set.
+	LocalJWKS         *Source     `json:",omitempty"`
+	RemoteJWKS        *RemoteJWKS `json:",omitempty"`
+	ClockSkew         time.Duration
+	RequireExpiration bool            `json:",omitempty"`
+	ClaimToHeaders    []ClaimToHeader `json:",omitempty"`
+	RecomputeRoute    bool            `json:",omitempty"`
+	// ExtractFrom says where tokens are; nil: Authorization Bearer and the query parameter access_token.
+	ExtractFrom *ExtractFrom `json:",omitempty"`
+}
+
+// RemoteJWKS is a key set fetched ahead of traffic.
+type RemoteJWKS struct {
+	URI           string
+	CACertificate *Source       `json:",omitempty"` // PEM; nil: the system's roots
+	CacheDuration time.Duration // default 5 min
+	// MaxStale is how long after its last good fetch a key set still serves. Default 24 h.
+	MaxStale              time.Duration `json:",omitempty"`
+	AllowPrivateAddresses bool          `json:",omitempty"`
+}
+
+// ClaimToHeader copies a claim of a verified token to a request header.
+type ClaimToHeader struct {
+	// Claim is a path: names joined by dots, or `["name with.dots"]`.
+	Claim  string
+	Header string
+	// Format is String (default: scalars only), CSV (arrays of scalars) or JSON (anything).
+	Format string `json:",omitempty"`
+}
+
+// ExtractFrom lists the places of a token.
+type ExtractFrom struct {
+	Headers []ExtractHeader `json:",omitempty"`
+	Cookies []string        `json:",omitempty"`
+	Params  []string        `json:",omitempty"`
+}
+
+// ExtractHeader is a header and the prefix before the token, such as "Bearer ".
+type ExtractHeader struct {
+	Name        string
+	ValuePrefix string `json:",omitempty"`
+}
+
+// CORS answers preflights and marks responses (Fetch standard, section 3.3).
+type CORS struct {
+	// AllowOrigins are exact origins, "*", scheme://*.host[:port], or "~" and an RE2 expression that
+	// must match the whole origin.
+	AllowOrigins     []string
+	AllowMethods     []string `json:",omitempty"`
+	AllowHeaders     []string `json:",omitempty"`
+	ExposeHeaders    []string `json:",omitempty"`
+	MaxAge           *time.Duration
+	AllowCredentials bool `json:",omitempty"`
+}
+
+// Authorization is an ordered list of rules; the first that matches decides.
+type Authorization struct {
+	DefaultAllow bool   `json:",omitempty"` // default: deny
+	Rules        []Rule `json:",omitempty"`
+}
+
+// Rule matches when every condition it has matches.
+type Rule struct {
+	Name  string
+	Allow bool
+	// ClientCIDRs: the client's address is in one of them. Empty: any address.
+	ClientCIDRs []string `json:",omitempty"`
+}
+
+// OPA evaluates Rego after authentication.
+type OPA struct {
+	Modules []Module
+	// Data documents, JSON or YAML objects, merged below `data`.
+	Documents []Source `json:",omitempty"`
+	// Decision is the data path of a boolean or an object. Default envoy/authz/allow.
+	Decision string
+	// BodyMaxBytes is how much of the body the policy sees; 0: the body is never buffered. A longer
+	// body denies.
+	BodyMaxBytes int `json:",omitempty"`
+	// Timeout of one evaluation; default 100 ms, at most 1.5 s.
+	Timeout time.Duration `json:",omitempty"`
+	// RegoV0 reads the modules as Rego before version 1.
+	RegoV0 bool `json:",omitempty"`
+}
+
+// Module is one Rego module. Its name is for error messages.
+type Module struct {
+	Name string
+	Source
+}
+
+// Ref returns the reference by which routes name the policy: a hash of its text, not of the data it
+// refers to. It is the same in every process and for every order of construction.
+func (p *Policy) Ref() string {
+	text, err := json.Marshal(p)
+	if err != nil { // no field of Policy can fail to marshal
+		panic(err)
+	}
+	sum := sha256.Sum256(text)
+	return p.Name + "@" + hex.EncodeToString(sum[:12])
+}
+
+// Sources yields every Source of the policy.
+func (p *Policy) Sources(yield func(Source) bool) {
+	for _, s := range p.sources() {
+		if !yield(s) {
+			return
+		}
+	}
+}
+
+func (p *Policy) sources() []Source {
+	var all []Source
+	if p.BasicAuth != nil {
+		all = append(all, p.BasicAuth.Users)
+	}
+	if p.JWT != nil {
+		for _, provider := range p.JWT.Providers {
+			if provider.LocalJWKS != nil {
+				all = append(all, *provider.LocalJWKS)
+			}
+			if provider.RemoteJWKS != nil && provider.RemoteJWKS.CACertificate != nil {
+				all = append(all, *provider.RemoteJWKS.CACertificate)
+			}
+		}
+	}
+	if p.OPA != nil {
+		for _, m := range p.OPA.Modules {
+			all = append(all, m.Source)
+		}
+		all = append(all, p.OPA.Documents...)
+	}
+	return all
+}
+
+// Protects reports whether the policy can deny a request: one with nothing but CORS doesn't.
+func (p *Policy) Protects() bool {
+	return p.Fault != "" || p.BasicAuth != nil || p.JWT != nil || p.Authorization != nil || p.OPA != nil
+}

@@ -1,0 +1,162 @@
+package resource
+
+import (
+	"cmp"
+	"maps"
+	"slices"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// Document is the decoded form of one YAML document or JSON text: usually one object, several for a
+// kind: List. Immutable; the same Document may be added to many Builders, also at once.
+type Document struct {
+	entries []entry
+	// faults and notes that belong to no entry.
+	faults []finding
+	notes  []finding
+}
+
+// entry is one object of a document.
+type entry struct {
+	key      Key
+	kind     *kind
+	object   Object // nil: not fit to be in a set
+	line     int
+	invalid  string
+	faults   []finding
+	warnings []finding
+}
+
+// finding is a Problem or Warning whose line counts from the beginning of its document.
+type finding struct {
+	line    int
+	key     Key
+	field   string
+	message string
+}
+
+func (f finding) at(base Origin) Problem {
+	line := 0
+	if f.line > 0 && base.Line > 0 {
+		line = base.Line + f.line - 1
+	}
+	return Problem{Origin: Origin{base.File, line}, Key: f.key, Field: f.field, Message: f.message}
+}
+
+// Builder collects documents for one Set. Not safe for concurrent use.
+type Builder struct {
+	previous *Set
+	added    []addition
+}
+
+type addition struct {
+	document *Document
+	at       Origin
+}
+
+// NewBuilder returns an empty Builder. Objects that the Builder itself makes (Namespaces that the input
+// doesn't have) are taken over from the previous set, which may be nil, so that they keep their pointers.
+func NewBuilder(previous *Set) *Builder { return &Builder{previous: previous} }
+
+// Add adds a document that begins at an origin. The order of calls doesn't matter: what depends on an
+// order depends on that of origins.
+func (b *Builder) Add(document *Document, at Origin) {
+	b.added = append(b.added, addition{document, at})
+}
+
+// Build makes the Set, and returns everything that is wrong with the input, sorted by origin. Of two
+// objects with one Key the first by file and line is kept.
+func (b *Builder) Build() (*Set, []Problem) {
+	slices.SortStableFunc(b.added, func(x, y addition) int { return compareOrigins(x.at, y.at) })
+	set := &Set{facts: map[Key]facts{}}
+	objects := map[*kind][]Object{}
+	var problems []Problem
+	for _, one := range b.added {
+		problems = append(problems, place(one.document.faults, one.at)...)
+		for _, note := range one.document.notes {
+			set.notes = append(set.notes, Warning(note.at(one.at)))
+		}
+		for _, e := range one.document.entries {
+			problems = append(problems, place(e.faults, one.at)...)
+			if e.object == nil {
+				continue
+			}
+			at := finding{line: e.line}.at(one.at).Origin
+			if first, taken := set.facts[e.key]; taken {
+				problems = append(problems, duplicate(e.key, at, first.origin))
+				continue
+			}
+			set.facts[e.key] = facts{origin: at, warnings: warnings(e.warnings, one.at), invalid: e.invalid}
+			objects[e.kind] = append(objects[e.kind], e.object)
+		}
+	}
+	for _, k := range kinds {
+		if k.name == "Namespace" {
+			objects[k] = append(objects[k], b.missingNamespaces(set)...)
+		}
+		k.collect(set, objects[k])
+	}
+	slices.SortFunc(problems, compareProblems)
+	return set, problems
+}
+
+func duplicate(key Key, at, first Origin) Problem {
+	return Problem{Origin: at, Key: key, Message: "is already defined at " + first.String() + ", which is used; remove one of the two"}
+}
+
+func place(findings []finding, at Origin) []Problem {
+	problems := make([]Problem, len(findings))
+	for i, f := range findings {
+		problems[i] = f.at(at)
+	}
+	return problems
+}
+
+func warnings(findings []finding, at Origin) []Warning {
+	var placed []Warning
+	for _, f := range findings {
+		placed = append(placed, Warning(f.at(at)))
+	}
+	return placed
+}
+
+// missingNamespaces makes the namespaces that hold objects and aren't in the input.
+func (b *Builder) missingNamespaces(set *Set) []Object {
+	wanted := map[string]bool{}
+	for key := range set.facts {
+		if key.Namespace != "" {
+			wanted[key.Namespace] = true
+		}
+	}
+	var made []Object
+	for _, name := range slices.Sorted(maps.Keys(wanted)) {
+		if _, given := set.facts[Key{"Namespace", "", name}]; !given {
+			made = append(made, b.namespace(name))
+		}
+	}
+	return made
+}
+
+func (b *Builder) namespace(name string) *corev1.Namespace {
+	if b.previous != nil {
+		if _, given := b.previous.facts[Key{"Namespace", "", name}]; !given {
+			if made, ok := b.previous.Namespaces.Get("", name); ok {
+				return made
+			}
+		}
+	}
+	return &corev1.Namespace{
+		TypeMeta:   metav1.TypeMeta{APIVersion: "v1", Kind: "Namespace"},
+		ObjectMeta: metav1.ObjectMeta{Name: name, Labels: map[string]string{corev1.LabelMetadataName: name}},
+	}
+}
+
+func compareOrigins(a, b Origin) int {
+	return cmp.Or(cmp.Compare(a.File, b.File), cmp.Compare(a.Line, b.Line))
+}
+
+func compareProblems(a, b Problem) int {
+	return cmp.Or(compareOrigins(a.Origin, b.Origin), cmp.Compare(a.Field, b.Field), cmp.Compare(a.Message, b.Message))
+}

@@ -1,0 +1,59 @@
+package resource
+
+import (
+	"cmp"
+	"slices"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// Object is any Kubernetes object.
+type Object interface{ metav1.Object }
+
+// Table holds the objects of one kind. The zero Table is empty. Immutable; any number of goroutines may
+// read it.
+type Table[T Object] struct {
+	sorted []T // by namespace, then name
+}
+
+// newTable takes the slice over. Names are unique in it.
+func newTable[T Object](objects []T) Table[T] {
+	slices.SortFunc(objects, func(a, b T) int {
+		return compareName(a, b.GetNamespace(), b.GetName())
+	})
+	return Table[T]{sorted: objects}
+}
+
+func compareName[T Object](object T, namespace, name string) int {
+	return cmp.Or(cmp.Compare(object.GetNamespace(), namespace), cmp.Compare(object.GetName(), name))
+}
+
+// Get returns the object of that name. The namespace is "" for cluster-scoped kinds.
+func (t Table[T]) Get(namespace, name string) (T, bool) {
+	at, found := slices.BinarySearchFunc(t.sorted, name, func(object T, name string) int {
+		return compareName(object, namespace, name)
+	})
+	if !found {
+		var none T
+		return none, false
+	}
+	return t.sorted[at], true
+}
+
+// All returns every object, sorted by namespace and name. The slice is the caller's own.
+func (t Table[T]) All() []T { return slices.Clone(t.sorted) }
+
+// Namespace returns the objects of one namespace, sorted by name. The slice is the caller's own.
+func (t Table[T]) Namespace(namespace string) []T {
+	from, _ := slices.BinarySearchFunc(t.sorted, namespace, func(object T, namespace string) int {
+		return cmp.Compare(object.GetNamespace(), namespace)
+	})
+	to := from
+	for to < len(t.sorted) && t.sorted[to].GetNamespace() == namespace {
+		to++
+	}
+	return slices.Clone(t.sorted[from:to])
+}
+
+// Len returns the number of objects.
+func (t Table[T]) Len() int { return len(t.sorted) }

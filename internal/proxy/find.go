@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -13,7 +14,8 @@ var ErrNotFound = errors.New("no Envoy found")
 
 // Find returns the absolute path of the Envoy binary: explicit if it isn't empty, else the
 // environment variable ENVOY, else envoy in PATH, else what `make envoy` fetched, which is looked for
-// below the working directory and its parents, and beside the directory of the running program.
+// below the working directory and its parents, and beside the directory of the running program. An Envoy
+// in PATH that is too old counts only if nothing was fetched: distributions ship old ones.
 //
 // An explicit path or an ENVOY that names no executable is an error, never a reason to look further:
 // whoever named a binary would not notice that another one runs. Every error wraps [ErrNotFound].
@@ -24,14 +26,18 @@ func Find(explicit string) (string, error) {
 	if env := os.Getenv("ENVOY"); env != "" {
 		return named(env, "$ENVOY")
 	}
-	if path, err := exec.LookPath("envoy"); err == nil {
-		return filepath.Abs(path)
+	inPath, err := exec.LookPath("envoy")
+	if err == nil && CheckVersion(context.Background(), inPath) == nil {
+		return filepath.Abs(inPath)
 	}
 	for _, dir := range toolDirs() {
 		path := filepath.Join(dir, ".tools", "envoy-"+MinVersion, "envoy")
 		if executable(path) {
 			return path, nil
 		}
+	}
+	if err == nil {
+		return filepath.Abs(inPath) // its version is the caller's complaint, better than "not found"
 	}
 	return "", fmt.Errorf("%w in $ENVOY, PATH or .tools: run `make envoy`, or install Envoy %s or later and name it by --envoy",
 		ErrNotFound, MinVersion)

@@ -10,6 +10,8 @@ import (
 	"github.com/gatehouse-proxy/gatehouse/internal/proxy"
 )
 
+const commit = "9e5580933739775e8bce696a57a2e1bc99368f23"
+
 // fakeEnvoy is a program that says it is an Envoy.
 func fakeEnvoy(t *testing.T, dir, name, answer string) string {
 	t.Helper()
@@ -27,7 +29,9 @@ func TestEnvoyIsLookedForInOrder(t *testing.T) {
 	explicit := fakeEnvoy(t, t.TempDir(), "flag-envoy", "")
 	inEnv := fakeEnvoy(t, t.TempDir(), "env-envoy", "")
 	pathDir := t.TempDir()
-	inPath := fakeEnvoy(t, pathDir, "envoy", "")
+	inPath := fakeEnvoy(t, pathDir, "envoy", "envoy  version: "+commit+"/1.40.0/Clean/RELEASE/BoringSSL")
+	oldDir := t.TempDir()
+	old := fakeEnvoy(t, oldDir, "envoy", "envoy  version: "+commit+"/1.22.0/Clean/RELEASE/BoringSSL")
 	work := t.TempDir()
 	fetched := fakeEnvoy(t, filepath.Join(work, ".tools", "envoy-1.40.0"), "envoy", "")
 	deep := filepath.Join(work, "a", "b")
@@ -39,6 +43,8 @@ func TestEnvoyIsLookedForInOrder(t *testing.T) {
 		{"then the environment", "", inEnv, pathDir, work, inEnv},
 		{"then PATH", "", "", pathDir, work, inPath},
 		{"then what make envoy fetched", "", "", "/nonexistent", work, fetched},
+		{"rather than an old one in PATH", "", "", oldDir, work, fetched},
+		{"which is better than nothing", "", "", oldDir, t.TempDir(), old},
 		{"also from a directory below", "", "", "/nonexistent", deep, fetched},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -73,7 +79,6 @@ func TestAMissingEnvoySaysWhatToDo(t *testing.T) {
 
 func TestTheVersionOfEnvoyIsChecked(t *testing.T) {
 	t.Parallel()
-	const commit = "9e5580933739775e8bce696a57a2e1bc99368f23"
 	for _, test := range []struct {
 		answer, version, says string
 		old                   bool

@@ -43,7 +43,7 @@ func CheckVersion(ctx context.Context, binary string) error {
 		return err
 	}
 	if !atLeast(found, MinVersion) {
-		return fmt.Errorf("%w: %s is version %s, and %s or later is needed: run `make envoy`, or name another one by --envoy",
+		return fmt.Errorf("%w: %s is version %s, and %s or later is needed: name another one by --envoy or $ENVOY, such as the one that `make envoy` fetches",
 			ErrTooOld, binary, found, MinVersion)
 	}
 	return nil

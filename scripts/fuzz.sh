@@ -1,0 +1,9 @@
+#!/usr/bin/env bash
+# fuzz.sh TIME runs every fuzz target of the root module for TIME each; go test fuzzes one at a time.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+git grep -oE --untracked '^func Fuzz[A-Za-z0-9_]+' -- '*_test.go' | while IFS=: read -r file func; do
+	target=${func#func }
+	echo "== $target in $(dirname "$file") for $1"
+	go test -run '^$' -fuzz "^$target\$" -fuzztime "$1" "./$(dirname "$file")"
+done

@@ -27,6 +27,9 @@ type entry struct {
 	invalid  string
 	faults   []finding
 	warnings []finding
+	// twin, for kinds with targets, returns what stands for the object where its name is taken: the
+	// same pointer each time, or nil.
+	twin func() Object
 }
 
 // finding is a Problem or Warning whose line counts from the beginning of its document.
@@ -78,18 +81,10 @@ func (b *Builder) Build() (*Set, []Problem) {
 		for _, note := range one.document.notes {
 			set.notes = append(set.notes, Warning(note.at(one.at)))
 		}
-		for _, e := range one.document.entries {
+		for i := range one.document.entries {
+			e := &one.document.entries[i]
 			problems = append(problems, place(e.faults, one.at)...)
-			if e.object == nil {
-				continue
-			}
-			at := finding{line: e.line}.at(one.at).Origin
-			if first, taken := set.facts[e.key]; taken {
-				problems = append(problems, duplicate(e.key, at, first.origin))
-				continue
-			}
-			set.facts[e.key] = facts{origin: at, warnings: warnings(e.warnings, one.at), invalid: e.invalid}
-			objects[e.kind] = append(objects[e.kind], e.object)
+			problems = append(problems, b.enter(set, objects, e, one.at)...)
 		}
 	}
 	for _, k := range kinds {
@@ -100,6 +95,31 @@ func (b *Builder) Build() (*Set, []Problem) {
 	}
 	slices.SortFunc(problems, compareProblems)
 	return set, problems
+}
+
+// enter puts an object into the set, unless its name is taken. Then an invalid policy with the same
+// targets stands for it: to ignore a policy would be to serve its targets without it.
+func (b *Builder) enter(set *Set, objects map[*kind][]Object, e *entry, base Origin) []Problem {
+	if e.object == nil {
+		return nil
+	}
+	at := finding{line: e.line}.at(base).Origin
+	first, taken := set.facts[e.key]
+	if !taken {
+		set.facts[e.key] = facts{origin: at, warnings: warnings(e.warnings, base), invalid: e.invalid, entry: e}
+		objects[e.kind] = append(objects[e.kind], e.object)
+		return nil
+	}
+	if e.twin != nil && first.entry != e {
+		if twin := e.twin(); twin != nil {
+			key := Key{e.key.Kind, twin.GetNamespace(), twin.GetName()}
+			if _, again := set.facts[key]; !again {
+				set.facts[key] = facts{origin: at, invalid: twinReason, entry: e}
+				objects[e.kind] = append(objects[e.kind], twin)
+			}
+		}
+	}
+	return []Problem{duplicate(e.key, at, first.origin)}
 }
 
 func duplicate(key Key, at, first Origin) Problem {

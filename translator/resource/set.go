@@ -49,6 +49,7 @@ type facts struct {
 	origin   Origin
 	warnings []Warning
 	invalid  string
+	entry    *entry
 }
 
 // Origin tells where the object of that key was read, and false for one that isn't in the set or was

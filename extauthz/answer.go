@@ -30,11 +30,11 @@ var (
 	errAllowsReply = errors.New("the verdict allows and has a Reply")
 )
 
-// appendAnswer appends the CheckResponse for v.
-func appendAnswer(dst []byte, v *exchange.Verdict) ([]byte, error) {
+// appendAnswer appends the CheckResponse for v, a verdict about r.
+func appendAnswer(dst []byte, r *exchange.Request, v *exchange.Verdict) ([]byte, error) {
 	var err error
 	if v.Allow {
-		dst, err = appendOK(dst, v)
+		dst, err = appendOK(dst, r, v)
 	} else {
 		dst = appendDenied(dst, v.Reply)
 	}
@@ -48,18 +48,20 @@ func appendAnswer(dst []byte, v *exchange.Verdict) ([]byte, error) {
 	return wire.Close(dst, mark), nil
 }
 
-func appendOK(dst []byte, v *exchange.Verdict) ([]byte, error) {
+func appendOK(dst []byte, r *exchange.Request, v *exchange.Verdict) ([]byte, error) {
 	if v.Reply != nil {
 		return dst, errAllowsReply
 	}
 	// A status that is present and empty is code OK; an absent one is an answer that says nothing.
 	dst = wire.AppendString(dst, 1, "")
 	dst, mark := wire.Open(dst, 3)
-	dst, err := appendFields(dst, 2, v.Set, wire.Overwrite)
+	dst, err := appendFields(dst, 2, v.Set, func(string) bool { return false })
 	if err != nil {
 		return dst, err
 	}
-	if dst, err = appendFields(dst, 2, v.Add, wire.Append); err != nil {
+	// Envoy drops a value to append to a header that the request doesn't have.
+	dst, err = appendFields(dst, 2, v.Add, func(name string) bool { return named(v.Set, name) || r.Header.Has(name) })
+	if err != nil {
 		return dst, err
 	}
 	if v.RecomputeRoute {
@@ -75,15 +77,15 @@ func appendOK(dst []byte, v *exchange.Verdict) ([]byte, error) {
 		}
 		dst = wire.AppendString(dst, 5, name)
 	}
-	if dst, err = appendFields(dst, 6, v.ResponseSet, wire.Overwrite); err != nil {
+	if dst, err = appendFields(dst, 6, v.ResponseSet, func(string) bool { return false }); err != nil {
 		return dst, err
 	}
 	return wire.Close(dst, mark), nil
 }
 
-// appendFields appends lines as field num. With Overwrite the first line of a name replaces and
-// further ones are added to it.
-func appendFields(dst []byte, num int32, fields []exchange.Field, action uint64) ([]byte, error) {
+// appendFields appends lines as field num. The first line of a name replaces what there is unless keep
+// says otherwise; further lines are added to it.
+func appendFields(dst []byte, num wire.Num, fields []exchange.Field, keep func(name string) bool) ([]byte, error) {
 	for i, f := range fields {
 		if !validName(f.Name) {
 			return dst, errBadName
@@ -91,11 +93,11 @@ func appendFields(dst []byte, num int32, fields []exchange.Field, action uint64)
 		if !validValue(f.Value) {
 			return dst, fmt.Errorf("%s: %w", f.Name, errBadValue)
 		}
-		act := action
-		if named(fields[:i], f.Name) {
-			act = wire.Append
+		action := uint64(wire.Overwrite)
+		if named(fields[:i], f.Name) || keep(f.Name) {
+			action = wire.Append
 		}
-		dst = wire.AppendHeader(dst, wire.Number(num), wire.Value, strings.ToLower(f.Name), f.Value, act)
+		dst = wire.AppendHeader(dst, num, wire.Value, strings.ToLower(f.Name), f.Value, action)
 	}
 	return dst, nil
 }
@@ -127,7 +129,8 @@ func appendDenied(dst []byte, reply *exchange.Reply) []byte {
 	return wire.Close(dst, mark)
 }
 
-// grpcCode is the CheckResponse's status: anything but OK denies.
+// grpcCode is the CheckResponse's status: anything but OK denies. What a gRPC caller gets Envoy derives
+// from the HTTP status alone; this code is for other clients of the protocol.
 func grpcCode(reply *exchange.Reply) codes.Code {
 	if reply.GRPC != nil && *reply.GRPC != 0 {
 		return codes.Code(*reply.GRPC)

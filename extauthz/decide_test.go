@@ -243,14 +243,14 @@ func TestS21AnswerSaysWhatBecomesOfExistingLines(t *testing.T) {
 	out := decide(t, answering(exchange.Verdict{
 		Allow:  true,
 		Set:    []exchange.Field{{Name: "X-User", Value: "ada"}},
-		Add:    []exchange.Field{{Name: "x-role", Value: ""}},
+		Add:    []exchange.Field{{Name: "x-role", Value: ""}, {Name: "Accept", Value: "x"}},
 		Remove: []string{"x-secret"},
 		Metadata: map[string]any{
 			"seal": "s", "n": 1.5, "inf": math.Inf(1), "ok": true, "none": nil,
 			"list": []any{"a", map[string]any{"b": strings.Repeat("c", 200)}},
 		},
 		RecomputeRoute: true,
-	}, nil), request())
+	}, nil), request("accept: */*"))
 	ok := out.GetOkResponse()
 	var got []string
 	for _, h := range ok.GetHeaders() {
@@ -259,7 +259,7 @@ func TestS21AnswerSaysWhatBecomesOfExistingLines(t *testing.T) {
 			t.Errorf("%v leaves append unset", h)
 		}
 	}
-	want := "x-user=ada OVERWRITE_IF_EXISTS_OR_ADD|x-role= APPEND_IF_EXISTS_OR_ADD|x-gatehouse-recompute=1 OVERWRITE_IF_EXISTS_OR_ADD"
+	want := "x-user=ada OVERWRITE_IF_EXISTS_OR_ADD|x-role= OVERWRITE_IF_EXISTS_OR_ADD|accept=x APPEND_IF_EXISTS_OR_ADD|x-gatehouse-recompute=1 OVERWRITE_IF_EXISTS_OR_ADD"
 	if strings.Join(got, "|") != want {
 		t.Errorf("headers %q", got)
 	}

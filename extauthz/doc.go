@@ -19,6 +19,12 @@
 // 200 ms. For [exchange.Verdict.RecomputeRoute] the filter needs clear_route_cache: true and
 // clear_route_cache_headers naming [RecomputeHeader], and every route should remove that header again.
 //
+// # What this protocol can't say
+//
+// Several values of one request header reach the upstream as one line, joined by commas: Envoy has no
+// way to add a second line. [exchange.Reply.GRPC] and Detail are not read; Envoy derives the grpc-status
+// from the HTTP status (401 is 16, 403 is 7, 429 and 503 are 14).
+//
 // # The client's address
 //
 // Envoy sends the address of the TCP peer, which is another proxy wherever there is one in front. Only

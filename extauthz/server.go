@@ -117,7 +117,7 @@ func (s *Server) Decide(ctx context.Context, msg string, dst []byte) []byte {
 	} else {
 		verdict = s.decide(ctx, request)
 	}
-	out, err := appendAnswer(dst, &verdict)
+	out, err := appendAnswer(dst, request, &verdict)
 	if err != nil {
 		s.log.ErrorContext(ctx, "verdict can't be sent, denying", "error", err, "reason", verdict.Reason)
 		verdict = failed(ReasonUnsendable)

@@ -11,8 +11,8 @@ import (
 // ErrMalformed indicates bytes that are no valid protobuf message of the expected type.
 var ErrMalformed = errors.New("malformed protobuf message")
 
-// Number is a field number.
-type Number = protowire.Number
+// Num is a field number.
+type Num = protowire.Number
 
 // Wire types, to be combined with a field number as `number<<3 | type`, which is how a field's tag is
 // encoded and what [Reader.Tag] holds.

@@ -7,25 +7,25 @@ import (
 )
 
 // AppendString appends a string or bytes field, also an empty one.
-func AppendString(dst []byte, num protowire.Number, value string) []byte {
+func AppendString(dst []byte, num Num, value string) []byte {
 	dst = protowire.AppendTag(dst, num, protowire.BytesType)
 	return protowire.AppendString(dst, value)
 }
 
 // AppendBytes appends a bytes field, also an empty one.
-func AppendBytes(dst []byte, num protowire.Number, value []byte) []byte {
+func AppendBytes(dst []byte, num Num, value []byte) []byte {
 	dst = protowire.AppendTag(dst, num, protowire.BytesType)
 	return protowire.AppendBytes(dst, value)
 }
 
 // AppendVarint appends an integer, enum or bool field, also a zero.
-func AppendVarint(dst []byte, num protowire.Number, value uint64) []byte {
+func AppendVarint(dst []byte, num Num, value uint64) []byte {
 	dst = protowire.AppendTag(dst, num, protowire.VarintType)
 	return protowire.AppendVarint(dst, value)
 }
 
 // Open begins a sub-message; [Close] with the returned mark ends it. Sub-messages nest.
-func Open(dst []byte, num protowire.Number) (out []byte, mark int) {
+func Open(dst []byte, num Num) (out []byte, mark int) {
 	dst = protowire.AppendTag(dst, num, protowire.BytesType)
 	// One byte is reserved for the length, which is enough for most messages.
 	dst = append(dst, 0)
@@ -54,15 +54,15 @@ const (
 // Which of a HeaderValue's two fields Envoy reads depends on the filter.
 const (
 	// Value is the field that ext_authz reads; it must be UTF-8.
-	Value protowire.Number = 2
+	Value Num = 2
 	// RawValue is the field that ext_proc reads.
-	RawValue protowire.Number = 3
+	RawValue Num = 3
 )
 
 // AppendHeader appends a config.core.v3.HeaderValueOption as field num. Both ways of saying what
 // becomes of existing lines are written, the deprecated append and append_action: ext_proc reads only
 // the first, and what an absent one means differs from filter to filter.
-func AppendHeader(dst []byte, num, field protowire.Number, name, value string, action uint64) []byte {
+func AppendHeader(dst []byte, num, field Num, name, value string, action uint64) []byte {
 	dst, option := Open(dst, num)
 	dst, header := Open(dst, 1)
 	dst = AppendString(dst, 1, name)

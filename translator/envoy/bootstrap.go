@@ -1,0 +1,90 @@
+package envoy
+
+import (
+	"time"
+
+	bootstrap "github.com/envoyproxy/go-control-plane/envoy/config/bootstrap/v3"
+	cluster "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
+	core "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/types/known/anypb"
+	"google.golang.org/protobuf/types/known/structpb"
+	"sigs.k8s.io/yaml"
+
+	"github.com/gatehouse-proxy/gatehouse/translator/gatewayapi"
+)
+
+// BootstrapOptions says where Envoy finds its control plane and its authorizer: paths of Unix sockets.
+type BootstrapOptions struct {
+	NodeID           string
+	XDSSocket        string // "": no control plane, everything is static
+	AuthorizerSocket string
+	AdminSocket      string // created with mode 0600; "": no admin
+}
+
+// NewBootstrap builds the configuration that Envoy starts with.
+func NewBootstrap(o BootstrapOptions) *bootstrap.Bootstrap {
+	out := &bootstrap.Bootstrap{
+		Node: &core.Node{Id: o.NodeID, Cluster: "gatehouse"},
+		StaticResources: &bootstrap.Bootstrap_StaticResources{
+			Clusters: []*cluster.Cluster{socketCluster(ClusterAuthorizer, o.AuthorizerSocket)},
+		},
+		LayeredRuntime: runtime(),
+	}
+	if o.AdminSocket != "" {
+		out.Admin = &bootstrap.Admin{Address: pipe(o.AdminSocket)}
+		out.Admin.Address.GetPipe().Mode = 0o600
+	}
+	if o.XDSSocket != "" {
+		out.StaticResources.Clusters = append(out.StaticResources.Clusters, socketCluster(ClusterXDS, o.XDSSocket))
+		out.DynamicResources = &bootstrap.Bootstrap_DynamicResources{
+			AdsConfig: deltaADS(), CdsConfig: ads(), LdsConfig: ads(),
+		}
+	}
+	return out
+}
+
+// socketCluster is a plain STATIC cluster: with health checks or outlier detection Envoy would go on
+// refusing for a while after the server is back.
+func socketCluster(name, path string) *cluster.Cluster {
+	return &cluster.Cluster{
+		Name: name, ConnectTimeout: duration(time.Second),
+		ClusterDiscoveryType:          &cluster.Cluster_Type{Type: cluster.Cluster_STATIC},
+		TypedExtensionProtocolOptions: map[string]*anypb.Any{httpProtocolOption: http2Options()},
+		LoadAssignment:                loadAssignment(name, []gatewayapi.Endpoint{{Path: path}}),
+	}
+}
+
+func deltaADS() *core.ApiConfigSource {
+	service := &core.GrpcService{TargetSpecifier: &core.GrpcService_EnvoyGrpc_{EnvoyGrpc: &core.GrpcService_EnvoyGrpc{
+		ClusterName: ClusterXDS,
+		// By default Envoy may wait 18 s before it comes back after an outage.
+		RetryPolicy: &core.RetryPolicy{RetryBackOff: &core.BackoffStrategy{
+			BaseInterval: duration(50 * time.Millisecond), MaxInterval: duration(500 * time.Millisecond),
+		}},
+	}}}
+	return &core.ApiConfigSource{
+		ApiType: core.ApiConfigSource_DELTA_GRPC, TransportApiVersion: core.ApiVersion_V3,
+		GrpcServices: []*core.GrpcService{service}, SetNodeOnFirstMessageOnly: true,
+	}
+}
+
+// runtime lifts the limit under which Envoy refuses ordinary regular expressions.
+func runtime() *bootstrap.LayeredRuntime {
+	return &bootstrap.LayeredRuntime{Layers: []*bootstrap.RuntimeLayer{{
+		Name: "gatehouse",
+		LayerSpecifier: &bootstrap.RuntimeLayer_StaticLayer{StaticLayer: &structpb.Struct{Fields: map[string]*structpb.Value{
+			"re2.max_program_size.error_level": structpb.NewNumberValue(4294967295),
+			"re2.max_program_size.warn_level":  structpb.NewNumberValue(1000),
+		}}},
+	}}}
+}
+
+// YAML renders the bootstrap for `envoy -c`.
+func YAML(b *bootstrap.Bootstrap) ([]byte, error) {
+	text, err := protojson.MarshalOptions{UseProtoNames: true}.Marshal(b)
+	if err != nil {
+		return nil, err
+	}
+	return yaml.JSONToYAML(text)
+}

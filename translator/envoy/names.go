@@ -1,0 +1,40 @@
+package envoy
+
+// Names of the HTTP filters in every connection manager. A route switches them on and parameterises
+// them under these names.
+const (
+	filterClientAddress = "gatehouse.client_address"
+	filterCORS          = "gatehouse.cors"
+	filterAuthorizer    = "gatehouse.ext_authz"
+	filterAuth          = "gatehouse.auth"       // the route's own chain: the user's ext_authz servers
+	filterExtensions    = "gatehouse.extensions" // the route's own chain: ext_proc and the like
+	filterSeal          = "gatehouse.seal"
+	filterRouter        = "envoy.filters.http.router"
+)
+
+// Headers between Envoy and the authorizer. The RouteConfiguration removes both from every request on
+// its way to a backend.
+const (
+	headerClientAddress = "x-gatehouse-client-ip"
+	headerRecompute     = "x-gatehouse-recompute"
+)
+
+// Context extensions of a check: set by the route's configuration, so no client can choose them.
+const (
+	extensionPolicy        = "gatehouse.policy"
+	extensionRoute         = "gatehouse.route"
+	extensionClientAddress = "gatehouse.client-address"
+)
+
+// Where the proofs of a verdict stand in a request's dynamic metadata.
+const (
+	authorizerNamespace = "envoy.filters.http.ext_authz" // the only one that ext_authz can write
+	gatehouseNamespace  = "gatehouse"
+	sealKey             = "seal"
+)
+
+// Clusters of the bootstrap.
+const (
+	ClusterXDS        = "gatehouse.xds"
+	ClusterAuthorizer = "gatehouse.authorizer"
+)

@@ -1,0 +1,145 @@
+package envoy
+
+import (
+	"fmt"
+	"time"
+
+	core "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	route "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/anypb"
+	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
+
+	"github.com/gatehouse-proxy/gatehouse/translator/policy"
+)
+
+// Rule is one rule of a route with everything that applies to it.
+type Rule struct {
+	// Name is stable and readable: "httproute/ns/name/rule/0".
+	Name                    string
+	Matches                 []gatewayv1.HTTPRouteMatch
+	Filters                 []gatewayv1.HTTPRouteFilter
+	Clusters                []WeightedCluster
+	Request, BackendRequest *time.Duration
+	Security                *policy.Security  // nil: none applies
+	Extension               *policy.Extension // nil: none applies
+	// Fault makes the rule answer FaultStatus, after the checks that protect it.
+	Fault       string
+	FaultStatus uint32
+}
+
+// Entry is one Envoy route, serialized, with its place among others.
+type Entry struct {
+	Order Order
+	Body  []byte
+}
+
+// Routes builds the Envoy routes of a rule: one for each match, and for a rule with CORS a twin that
+// hands preflights to the authorizer, since a rule that matches a method or a header never sees them.
+// faults names matches that can't be expressed; they answer 500.
+func (b *Builder) Routes(rule *Rule) (entries []Entry, faults []string) {
+	matches := rule.Matches
+	if len(matches) == 0 {
+		matches = []gatewayv1.HTTPRouteMatch{{}}
+	}
+	for i := range matches {
+		m := &matches[i]
+		match, fault := routeMatch(m)
+		if fault != "" {
+			// Left out: a route that matches nothing leaves the path to other rules, so answer instead.
+			faults = append(faults, fmt.Sprintf("matches[%d]: %s", i, fault))
+			continue
+		}
+		entries = append(entries, Entry{Order: order(m, i), Body: marshal(b.route(rule, m, match))})
+		if rule.Security != nil && rule.Security.Spec.CORS != nil {
+			entries = append(entries, Entry{Order: order(m, i).twin(), Body: marshal(b.preflight(rule, m))})
+		}
+	}
+	return entries, faults
+}
+
+func (b *Builder) route(rule *Rule, m *gatewayv1.HTTPRouteMatch, match *route.RouteMatch) *route.Route {
+	r := &route.Route{Name: rule.Name, Match: match}
+	b.act(r, rule, m)
+	filters := map[string]proto.Message{}
+	if rule.Security != nil {
+		b.secure(r, rule, filters)
+	}
+	if rule.Extension != nil && len(rule.Extension.ExtProc) > 0 {
+		filters[filterExtensions] = b.extensions(rule.Extension)
+	}
+	r.TypedPerFilterConfig = pack(filters)
+	return r
+}
+
+func pack(filters map[string]proto.Message) map[string]*anypb.Any {
+	if len(filters) == 0 {
+		return nil
+	}
+	out := make(map[string]*anypb.Any, len(filters))
+	for name, m := range filters {
+		out[name] = typed(m)
+	}
+	return out
+}
+
+// act gives the route its action and header edits.
+func (b *Builder) act(r *route.Route, rule *Rule, m *gatewayv1.HTTPRouteMatch) {
+	for i := range rule.Filters {
+		f := &rule.Filters[i]
+		if f.RequestHeaderModifier != nil {
+			r.RequestHeadersToAdd, r.RequestHeadersToRemove = headerEdits(f.RequestHeaderModifier)
+		}
+		if f.ResponseHeaderModifier != nil {
+			r.ResponseHeadersToAdd, r.ResponseHeadersToRemove = headerEdits(f.ResponseHeaderModifier)
+		}
+	}
+	switch {
+	case rule.Fault != "":
+		respond(r, rule.FaultStatus, "")
+		return
+	case rule.Extension != nil && rule.Extension.Fault != "":
+		respond(r, 503, "")
+		return
+	}
+	prefix := "/"
+	if kind, value := pathOf(m.Path); kind == gatewayv1.PathMatchPathPrefix {
+		prefix = value
+	}
+	for i := range rule.Filters {
+		if f := &rule.Filters[i]; f.RequestRedirect != nil {
+			redirect(r, f.RequestRedirect, prefix)
+			return
+		}
+	}
+	forward(r, rule.Clusters, rule)
+	for i := range rule.Filters {
+		if f := &rule.Filters[i]; f.URLRewrite != nil && r.GetRoute() != nil {
+			rewrite(r.GetRoute(), f.URLRewrite, prefix)
+		}
+	}
+}
+
+// preflight builds the twin of a match: same path and query, OPTIONS with Origin and
+// Access-Control-Request-Method (Fetch standard, CORS-preflight request). The authorizer answers; what
+// it would let through ends in 403.
+func (b *Builder) preflight(rule *Rule, m *gatewayv1.HTTPRouteMatch) *route.Route {
+	match := pathMatch(m.Path)
+	requested := headerPresent("access-control-request-method")
+	if m.Method != nil {
+		requested = headerMatch("access-control-request-method", exact(string(*m.Method)))
+	}
+	match.Headers = append(match.Headers, headerMatch(":method", exact("OPTIONS")), headerPresent("origin"), requested)
+	for _, q := range m.QueryParams {
+		regex := q.Type != nil && *q.Type == gatewayv1.QueryParamMatchRegularExpression
+		match.QueryParameters = append(match.QueryParameters, queryMatch(string(q.Name), text(regex, q.Value)))
+	}
+	r := &route.Route{Name: rule.Name + "/preflight", Match: match, ResponseHeadersToAdd: []*core.HeaderValueOption{varyOrigin()}}
+	respond(r, 403, "")
+	r.TypedPerFilterConfig = pack(map[string]proto.Message{filterAuthorizer: b.check(rule)})
+	return r
+}
+
+func varyOrigin() *core.HeaderValueOption {
+	return headerOption("vary", "Origin", core.HeaderValueOption_APPEND_IF_EXISTS_OR_ADD)
+}

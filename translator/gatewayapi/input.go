@@ -1,0 +1,135 @@
+// Package gatewayapi reads Gateway API objects as the specification tells: which routes attach to which
+// listeners, what a reference may name, where a backend's endpoints are. Its results are plain structs;
+// package envoy turns them into xDS.
+package gatewayapi
+
+import (
+	discoveryv1 "k8s.io/api/discovery/v1"
+	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
+
+	"github.com/gatehouse-proxy/gatehouse/translator/memo"
+	"github.com/gatehouse-proxy/gatehouse/translator/resource"
+)
+
+// Input answers for the leaves of a [memo.Graph]: the objects of a Set by kind, and lists of them by
+// what they belong to. Immutable.
+type Input struct {
+	Set      *resource.Set
+	tables   map[memo.Kind]func(namespace, name string) any
+	slices   map[memo.Key]*List[*discoveryv1.EndpointSlice]
+	grants   map[memo.Key]*List[*gatewayv1.ReferenceGrant]
+	policies map[memo.Key]*List[Targeting]
+}
+
+// List is an index entry. Equal lists of successive Inputs are one pointer, so that a rule that reads
+// one isn't run again for nothing.
+type List[T comparable] struct{ Items []T }
+
+// The kinds of lists.
+const (
+	slicesOf   memo.Kind = "EndpointSlices of Service"
+	grantsIn   memo.Kind = "ReferenceGrants in namespace"
+	policiesOf memo.Kind = "policies of "
+)
+
+// NewInput indexes a Set. prev, which may be nil, lends its unchanged lists.
+func NewInput(set *resource.Set, prev *Input) *Input {
+	if prev == nil {
+		prev = &Input{}
+	}
+	in := &Input{Set: set, tables: tables(set)}
+	in.slices = group(set.EndpointSlices.All(), prev.slices, func(s *discoveryv1.EndpointSlice) memo.Key {
+		return memo.Key{Kind: slicesOf, Namespace: s.Namespace, Name: s.Labels[discoveryv1.LabelServiceName]}
+	})
+	in.grants = group(set.ReferenceGrants.All(), prev.grants, func(g *gatewayv1.ReferenceGrant) memo.Key {
+		return memo.Key{Kind: grantsIn, Namespace: g.Namespace}
+	})
+	in.policies = targetIndex(set, prev.policies)
+	return in
+}
+
+// Leaf returns the object or list of a key, nil if there is none.
+func (in *Input) Leaf(key memo.Key) any {
+	if get, ok := in.tables[key.Kind]; ok {
+		return get(key.Namespace, key.Name)
+	}
+	switch key.Kind {
+	case slicesOf:
+		return pointer(in.slices[key])
+	case grantsIn:
+		return pointer(in.grants[key])
+	}
+	return pointer(in.policies[key])
+}
+
+// pointer makes a nil pointer a nil any.
+func pointer[T any](p *T) any {
+	if p == nil {
+		return nil
+	}
+	return p
+}
+
+func tables(set *resource.Set) map[memo.Kind]func(namespace, name string) any {
+	return map[memo.Kind]func(namespace, name string) any{
+		"GatewayClass":         lookup(set.GatewayClasses),
+		"Gateway":              lookup(set.Gateways),
+		"HTTPRoute":            lookup(set.HTTPRoutes),
+		"Namespace":            lookup(set.Namespaces),
+		"Service":              lookup(set.Services),
+		"Secret":               lookup(set.Secrets),
+		"ConfigMap":            lookup(set.ConfigMaps),
+		"Backend":              lookup(set.Backends),
+		"SecurityPolicy":       lookup(set.SecurityPolicies),
+		"EnvoyExtensionPolicy": lookup(set.EnvoyExtensionPolicies),
+		"ClientTrafficPolicy":  lookup(set.ClientTrafficPolicies),
+	}
+}
+
+func lookup[T resource.Object](table resource.Table[T]) func(namespace, name string) any {
+	return func(namespace, name string) any {
+		if object, ok := table.Get(namespace, name); ok {
+			return object
+		}
+		return nil
+	}
+}
+
+// group makes lists by key, in the order of items, and takes over the previous pointer of an equal list.
+func group[T comparable](items []T, prev map[memo.Key]*List[T], key func(T) memo.Key) map[memo.Key]*List[T] {
+	lists := map[memo.Key]*List[T]{}
+	for _, item := range items {
+		add(lists, key(item), item)
+	}
+	return intern(lists, prev)
+}
+
+func add[T comparable](lists map[memo.Key]*List[T], key memo.Key, item T) {
+	list := lists[key]
+	if list == nil {
+		list = &List[T]{}
+		lists[key] = list
+	}
+	list.Items = append(list.Items, item)
+}
+
+func intern[T comparable](lists, prev map[memo.Key]*List[T]) map[memo.Key]*List[T] {
+	for key, list := range lists {
+		if old := prev[key]; old != nil && same(old.Items, list.Items) {
+			lists[key] = old
+		}
+	}
+	return lists
+}
+
+func same[T comparable](a, b []T) bool {
+	if len(a) != len(b) {
+		return false
+	}
+	for i := range a {
+		if a[i] != b[i] {
+			return false
+		}
+	}
+	return true
+}

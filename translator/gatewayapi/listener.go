@@ -1,0 +1,230 @@
+package gatewayapi
+
+import (
+	"fmt"
+	"net/netip"
+	"strconv"
+
+	egv1alpha1 "github.com/envoyproxy/gateway/api/v1alpha1"
+	corev1 "k8s.io/api/core/v1"
+	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
+
+	"github.com/gatehouse-proxy/gatehouse/translator/memo"
+	"github.com/gatehouse-proxy/gatehouse/translator/resource"
+	"github.com/gatehouse-proxy/gatehouse/translator/status"
+)
+
+// GatewayKind is the kind of [Gateway] values.
+const GatewayKind memo.Kind = "resolved Gateway"
+
+// Gateway is a Gateway of ours with its listeners resolved. Immutable.
+type Gateway struct {
+	Listeners  []*Listener
+	Conditions []status.Condition
+}
+
+// Listener is one listener of a Gateway on one address. Immutable.
+type Listener struct {
+	Namespace, Gateway, Name string
+	Created                  int64 // the Gateway's creation in Unix seconds: the older wins a conflict
+	Address                  string
+	Port                     uint16
+	TLS                      bool
+	Hostname                 string // "" is any
+	Certificates             []Certificate
+	Client                   ClientSettings
+	// Fault says why the listener can't serve; such a one is not programmed.
+	Fault string
+	// Routes limits what may attach.
+	Routes *gatewayv1.AllowedRoutes
+}
+
+// Certificate is a TLS certificate under its SDS name.
+type Certificate struct {
+	Name       string
+	Chain, Key []byte
+}
+
+// ClientSettings is what ClientTrafficPolicy says of a listener.
+type ClientSettings struct {
+	Detection *egv1alpha1.ClientIPDetectionSettings
+}
+
+// Socket returns host:port of the TCP socket.
+func (l *Listener) Socket() string {
+	return netip.AddrPortFrom(netip.MustParseAddr(l.Address), l.Port).String()
+}
+
+// RouteConfig names the RouteConfiguration: HTTP listeners of a socket share one, an HTTPS listener has
+// its own, since its filter chain is chosen by SNI.
+func (l *Listener) RouteConfig() string {
+	if l.TLS {
+		return fmt.Sprintf("gateway/%s/%s/listener/%s", l.Namespace, l.Gateway, l.Name)
+	}
+	return "http/" + l.Socket()
+}
+
+// Key names the Gateway.
+func (l *Listener) Key() resource.Key {
+	return resource.Key{Kind: "Gateway", Namespace: l.Namespace, Name: l.Gateway}
+}
+
+// Classes decides which GatewayClasses are ours.
+type Classes struct{ Controllers []string }
+
+// Rule resolves one Gateway. A Gateway whose class belongs to another controller has no listeners.
+func (c Classes) Rule(v *memo.View, key memo.Key) any {
+	out := &Gateway{}
+	gateway := memo.Read[*gatewayv1.Gateway](v, memo.Key{Kind: "Gateway", Namespace: key.Namespace, Name: key.Name})
+	if gateway == nil {
+		return out
+	}
+	object := resource.Key{Kind: "Gateway", Namespace: key.Namespace, Name: key.Name}
+	if !c.ours(v, string(gateway.Spec.GatewayClassName)) {
+		return out
+	}
+	addresses, fault := listenAddresses(gateway)
+	if fault != "" {
+		out.Conditions = append(out.Conditions, status.Condition{
+			Object: object, Type: "Accepted", Reason: "UnsupportedAddress", Message: fault,
+		})
+	}
+	for i := range gateway.Spec.Listeners {
+		for _, address := range addresses {
+			listener := resolveListener(v, gateway, &gateway.Spec.Listeners[i], address)
+			if listener.Fault != "" {
+				out.Conditions = append(out.Conditions, status.Condition{
+					Object: object, Ancestor: listener.Name, Type: "Programmed", Reason: "Invalid", Message: listener.Fault,
+				})
+			}
+			out.Listeners = append(out.Listeners, listener)
+		}
+	}
+	return out
+}
+
+// ours accepts a class that isn't there: stand-alone configurations may leave it out.
+func (c Classes) ours(v *memo.View, name string) bool {
+	class := memo.Read[*gatewayv1.GatewayClass](v, memo.Key{Kind: "GatewayClass", Name: name})
+	if class == nil {
+		return true
+	}
+	for _, controller := range c.Controllers {
+		if string(class.Spec.ControllerName) == controller {
+			return true
+		}
+	}
+	return false
+}
+
+// listenAddresses returns the IP addresses to bind, all interfaces by default.
+func listenAddresses(gateway *gatewayv1.Gateway) (addresses []string, fault string) {
+	for _, a := range gateway.Spec.Addresses {
+		if a.Type != nil && *a.Type != gatewayv1.IPAddressType {
+			fault = fmt.Sprintf("spec.addresses: type %s can't be bound; use type IPAddress", *a.Type)
+			continue
+		}
+		addr, err := netip.ParseAddr(a.Value)
+		if err != nil {
+			fault = fmt.Sprintf("spec.addresses: %q is not an IP address", a.Value)
+			continue
+		}
+		addresses = append(addresses, addr.String())
+	}
+	if len(gateway.Spec.Addresses) == 0 {
+		addresses = []string{"0.0.0.0"}
+	}
+	return addresses, fault
+}
+
+func resolveListener(v *memo.View, gateway *gatewayv1.Gateway, spec *gatewayv1.Listener, address string) *Listener {
+	l := &Listener{
+		Namespace: gateway.Namespace, Gateway: gateway.Name, Name: string(spec.Name),
+		Created: gateway.CreationTimestamp.Unix(), Address: address, Port: uint16(spec.Port), Routes: spec.AllowedRoutes,
+	}
+	if spec.Hostname != nil {
+		l.Hostname = normalHost(string(*spec.Hostname))
+	}
+	switch spec.Protocol {
+	case gatewayv1.HTTPProtocolType:
+	case gatewayv1.HTTPSProtocolType:
+		l.TLS = true
+		l.Certificates, l.Fault = certificates(v, gateway.Namespace, spec.TLS)
+	default:
+		l.Fault = "protocol " + string(spec.Protocol) + " is not supported; use HTTP or HTTPS"
+	}
+	if spec.Port < 1 || spec.Port > 65535 {
+		l.Fault = "port " + strconv.Itoa(int(spec.Port)) + " is not between 1 and 65535"
+	}
+	var clientFault string
+	if l.Client, clientFault = clientSettings(v, l); clientFault != "" {
+		l.Fault = clientFault
+	}
+	return l
+}
+
+func certificates(v *memo.View, namespace string, tls *gatewayv1.ListenerTLSConfig) ([]Certificate, string) {
+	if tls == nil || len(tls.CertificateRefs) == 0 {
+		return nil, "tls.certificateRefs is missing: name a Secret of type kubernetes.io/tls"
+	}
+	if tls.Mode != nil && *tls.Mode != gatewayv1.TLSModeTerminate {
+		return nil, "tls.mode " + string(*tls.Mode) + " is not supported on an HTTPS listener; use Terminate"
+	}
+	var all []Certificate
+	for _, ref := range tls.CertificateRefs {
+		secret, fault := ReadSecret(v, Referrer{Group: gatewayv1.GroupName, Kind: "Gateway", Namespace: namespace}, ref)
+		if fault != "" {
+			return nil, "tls.certificateRefs: " + fault
+		}
+		chain, key := secret.Data[corev1.TLSCertKey], secret.Data[corev1.TLSPrivateKeyKey]
+		if fault := checkKeyPair(chain, key); fault != "" {
+			return nil, fmt.Sprintf("tls.certificateRefs: Secret %s/%s: %s", secret.Namespace, secret.Name, fault)
+		}
+		all = append(all, Certificate{Name: "secret/" + secret.Namespace + "/" + secret.Name, Chain: chain, Key: key})
+	}
+	return all, ""
+}
+
+func clientSettings(v *memo.View, l *Listener) (ClientSettings, string) {
+	t, ok := EffectiveOnListener(v, "ClientTrafficPolicy", l)
+	if !ok {
+		return ClientSettings{}, ""
+	}
+	policy := memo.Read[*egv1alpha1.ClientTrafficPolicy](v, memo.Key{Kind: "ClientTrafficPolicy", Namespace: t.Namespace, Name: t.Name})
+	if policy == nil {
+		return ClientSettings{}, ""
+	}
+	detection := policy.Spec.ClientIPDetection
+	if detection == nil {
+		return ClientSettings{}, ""
+	}
+	if fault := checkDetection(detection); fault != "" {
+		return ClientSettings{}, t.Key().String() + ": " + fault
+	}
+	return ClientSettings{Detection: detection}, ""
+}
+
+// checkDetection refuses settings under which an address could be forged or mean two things.
+func checkDetection(d *egv1alpha1.ClientIPDetectionSettings) string {
+	set := 0
+	for _, is := range []bool{d.XForwardedFor != nil, d.CustomHeader != nil, d.DirectSourceIP != nil} {
+		if is {
+			set++
+		}
+	}
+	if set != 1 {
+		return "clientIPDetection: set exactly one of xForwardedFor, customHeader and directSourceIP"
+	}
+	if d.XForwardedFor == nil {
+		return ""
+	}
+	if d.XForwardedFor.NumTrustedHops != nil && len(d.XForwardedFor.TrustedCIDRs) > 0 {
+		return "clientIPDetection.xForwardedFor: set numTrustedHops or trustedCIDRs, not both"
+	}
+	for _, cidr := range d.XForwardedFor.TrustedCIDRs {
+		if _, err := netip.ParsePrefix(string(cidr)); err != nil {
+			return fmt.Sprintf("clientIPDetection.xForwardedFor.trustedCIDRs: %q is not a CIDR", cidr)
+		}
+	}
+	return ""
+}

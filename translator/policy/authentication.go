@@ -1,0 +1,228 @@
+package policy
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	egv1alpha1 "github.com/envoyproxy/gateway/api/v1alpha1"
+
+	"github.com/gatehouse-proxy/gatehouse/security/config"
+	"github.com/gatehouse-proxy/gatehouse/translator/resource"
+)
+
+func (r *resolver) basicAuth(spec *egv1alpha1.BasicAuth, own *resource.BasicAuthOwn, name string) *config.BasicAuth {
+	if spec == nil {
+		return nil
+	}
+	out := &config.BasicAuth{Users: r.secret("spec.basicAuth.users", spec.Users, ".htpasswd", "auth", "users"), Realm: name}
+	if spec.ForwardUsernameHeader != nil {
+		out.ForwardUsernameHeader = *spec.ForwardUsernameHeader
+	}
+	if own != nil {
+		out.AllowPlaintext = own.AllowPlaintext
+		if own.Realm != "" {
+			out.Realm = own.Realm
+		}
+	}
+	return out
+}
+
+func (r *resolver) jwt(spec *egv1alpha1.JWT, own *resource.JWTOwn) *config.JWT {
+	if spec == nil {
+		return nil
+	}
+	out := &config.JWT{Optional: deref(spec.Optional), FailOpen: deref(spec.FailOpen)}
+	if len(spec.Providers) == 0 {
+		r.fault("spec.jwt.providers: at least one provider is needed")
+	}
+	for i := range spec.Providers {
+		var extra resource.JWTProviderOwn
+		if own != nil && i < len(own.Providers) {
+			extra = own.Providers[i]
+		}
+		out.Providers = append(out.Providers, r.provider(fmt.Sprintf("spec.jwt.providers[%d]", i), &spec.Providers[i], &extra))
+	}
+	return out
+}
+
+func (r *resolver) provider(field string, p *egv1alpha1.JWTProvider, own *resource.JWTProviderOwn) config.JWTProvider {
+	out := config.JWTProvider{
+		Name: p.Name, Issuer: p.Issuer, Audiences: p.Audiences,
+		ClockSkew:         r.duration(field+".clockSkew", own.ClockSkew, time.Minute),
+		RequireExpiration: own.RequireExpiration, RecomputeRoute: deref(p.RecomputeRoute),
+	}
+	switch {
+	case (p.LocalJWKS == nil) == (p.RemoteJWKS == nil):
+		r.fault("%s: set exactly one of localJWKS and remoteJWKS", field)
+	case p.LocalJWKS != nil:
+		out.LocalJWKS = r.localJWKS(field+".localJWKS", p.LocalJWKS)
+	default:
+		out.RemoteJWKS = r.remoteJWKS(field+".remoteJWKS", p.RemoteJWKS, own.RemoteJWKS)
+	}
+	for i, c := range p.ClaimToHeaders {
+		header := config.ClaimToHeader{Claim: c.Claim, Header: c.Header}
+		if i < len(own.ClaimToHeaders) {
+			header.Format = string(own.ClaimToHeaders[i].Format)
+		}
+		out.ClaimToHeaders = append(out.ClaimToHeaders, header)
+	}
+	out.ExtractFrom = extractFrom(p.ExtractFrom)
+	return out
+}
+
+func (r *resolver) localJWKS(field string, spec *egv1alpha1.LocalJWKS) *config.Source {
+	switch {
+	case spec.Inline != nil:
+		return &config.Source{Inline: *spec.Inline}
+	case spec.ValueRef != nil:
+		source := r.localKey(field+".valueRef", *spec.ValueRef, "jwks", "jwks.json")
+		return &source
+	}
+	r.fault("%s: set inline or valueRef", field)
+	return nil
+}
+
+func (r *resolver) remoteJWKS(field string, spec *egv1alpha1.RemoteJWKS, own *resource.RemoteJWKSOwn) *config.RemoteJWKS {
+	if len(spec.BackendRefs) > 0 || spec.BackendRef != nil || spec.BackendSettings != nil {
+		r.fault("%s: backendRefs and backendSettings have no use here, keys are fetched from uri; remove them", field)
+	}
+	out := &config.RemoteJWKS{
+		URI: spec.URI, CacheDuration: r.duration(field+".cacheDuration", spec.CacheDuration, 5*time.Minute), MaxStale: 24 * time.Hour,
+	}
+	if own == nil {
+		return out
+	}
+	out.MaxStale = r.duration(field+".maxStale", own.MaxStale, out.MaxStale)
+	out.AllowPrivateAddresses = own.AllowPrivateAddresses
+	if own.CACertificateRef != nil {
+		source := r.localKey(field+".caCertificateRef", *own.CACertificateRef, "ca.crt")
+		out.CACertificate = &source
+	}
+	return out
+}
+
+func extractFrom(spec *egv1alpha1.JWTExtractor) *config.ExtractFrom {
+	if spec == nil {
+		return nil
+	}
+	out := &config.ExtractFrom{Cookies: spec.Cookies, Params: spec.Params}
+	for _, h := range spec.Headers {
+		out.Headers = append(out.Headers, config.ExtractHeader{Name: h.Name, ValuePrefix: deref(h.ValuePrefix)})
+	}
+	return out
+}
+
+func (r *resolver) cors(spec *egv1alpha1.CORS) *config.CORS {
+	if spec == nil {
+		return nil
+	}
+	out := &config.CORS{
+		AllowMethods: spec.AllowMethods, AllowHeaders: spec.AllowHeaders,
+		ExposeHeaders: spec.ExposeHeaders, AllowCredentials: deref(spec.AllowCredentials),
+	}
+	for _, origin := range spec.AllowOrigins {
+		out.AllowOrigins = append(out.AllowOrigins, string(origin))
+	}
+	if spec.MaxAge != nil {
+		age := r.duration("spec.cors.maxAge", spec.MaxAge, 0)
+		out.MaxAge = &age
+	}
+	return out
+}
+
+func (r *resolver) authorization(spec *egv1alpha1.Authorization) *config.Authorization {
+	if spec == nil {
+		return nil
+	}
+	out := &config.Authorization{}
+	if spec.DefaultAction != nil {
+		out.DefaultAllow = *spec.DefaultAction == egv1alpha1.AuthorizationActionAllow
+	}
+	for i, rule := range spec.Rules {
+		field := fmt.Sprintf("spec.authorization.rules[%d]", i)
+		if rule.CEL != nil || rule.Operation != nil || rule.Principal != nil &&
+			(rule.Principal.JWT != nil || len(rule.Principal.Headers) > 0 || len(rule.Principal.ClientIPGeoLocations) > 0) {
+			r.fault("%s: only principal.clientCIDRs is supported by this version", field)
+			continue
+		}
+		out.Rules = append(out.Rules, authorizationRule(i, &rule))
+	}
+	return out
+}
+
+func authorizationRule(i int, rule *egv1alpha1.AuthorizationRule) config.Rule {
+	out := config.Rule{Name: fmt.Sprintf("rule-%d", i), Allow: rule.Action == egv1alpha1.AuthorizationActionAllow}
+	if rule.Name != nil {
+		out.Name = *rule.Name
+	}
+	if rule.Principal != nil {
+		for _, cidr := range rule.Principal.ClientCIDRs {
+			out.ClientCIDRs = append(out.ClientCIDRs, string(cidr))
+		}
+	}
+	return out
+}
+
+func (r *resolver) opa(spec *resource.OPA) *config.OPA {
+	if spec == nil {
+		return nil
+	}
+	if len(spec.Bundles) > 0 || spec.DecisionLog != nil {
+		r.fault("spec.opa: bundles and decisionLog are not supported by this version; remove them")
+	}
+	out := &config.OPA{
+		Decision: spec.Decision, RegoV0: spec.RegoVersion == resource.RegoV0,
+		Timeout: r.duration("spec.opa.timeout", spec.Timeout, 100*time.Millisecond),
+	}
+	if out.Timeout > 1500*time.Millisecond || out.Timeout == 0 {
+		r.fault("spec.opa.timeout: must be more than 0 and at most 1500ms, the authorizer's own limit is 2s")
+	}
+	if spec.Body != nil {
+		out.BodyMaxBytes = int(spec.Body.MaxBytes)
+	}
+	for i, module := range spec.Modules {
+		r.module(out, fmt.Sprintf("spec.opa.modules[%d]", i), module)
+	}
+	if len(out.Modules) == 0 {
+		r.fault("spec.opa.modules: no Rego module; add one inline or a ConfigMap with a key *.rego")
+	}
+	return out
+}
+
+func (r *resolver) module(out *config.OPA, field string, module resource.OPAModule) {
+	switch {
+	case module.Inline != nil:
+		out.Modules = append(out.Modules, config.Module{Name: field, Source: config.Source{Inline: *module.Inline}})
+	case module.ValueRef != nil:
+		kind, texts := r.local(field+".valueRef", *module.ValueRef)
+		for _, key := range sortedKeys(texts) {
+			name := string(module.ValueRef.Name)
+			switch {
+			case strings.HasSuffix(key, ".rego"):
+				out.Modules = append(out.Modules, config.Module{Name: name + "/" + key, Source: r.hold(kind, r.namespace, name, key, texts[key])})
+			case strings.HasSuffix(key, ".json"), strings.HasSuffix(key, ".yaml"), strings.HasSuffix(key, ".yml"):
+				out.Documents = append(out.Documents, r.hold(kind, r.namespace, name, key, texts[key]))
+			}
+		}
+	}
+}
+
+func sortedKeys(m map[string][]byte) []string {
+	keys := make([]string, 0, len(m))
+	for k := range m {
+		keys = append(keys, k)
+	}
+	slices.Sort(keys)
+	return keys
+}
+
+// deref returns what p points to, the zero value for nil.
+func deref[T any](p *T) T {
+	if p == nil {
+		var zero T
+		return zero
+	}
+	return *p
+}

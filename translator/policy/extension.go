@@ -1,0 +1,130 @@
+package policy
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	egv1alpha1 "github.com/envoyproxy/gateway/api/v1alpha1"
+
+	"github.com/gatehouse-proxy/gatehouse/security/config"
+	"github.com/gatehouse-proxy/gatehouse/translator/memo"
+	"github.com/gatehouse-proxy/gatehouse/translator/resource"
+	"github.com/gatehouse-proxy/gatehouse/translator/status"
+)
+
+// ExtensionKind is the kind of [Extension] values; a key names an EnvoyExtensionPolicy.
+const ExtensionKind memo.Kind = "resolved EnvoyExtensionPolicy"
+
+// Extension is one EnvoyExtensionPolicy, resolved. Immutable.
+type Extension struct {
+	ExtProc []ExtProc
+	// Fault, if not empty, makes the policy's routes answer 503.
+	Fault      string
+	Conditions []status.Condition
+}
+
+// ExtProc is a user's ext_proc server.
+type ExtProc struct {
+	Server
+	Request, Response Direction
+	AllowModeOverride bool
+	// Observe sends copies and ignores answers (shadowMode).
+	Observe              bool
+	AccessibleNamespaces []string
+	WritableNamespaces   []string
+}
+
+// Direction says what of one direction is sent to the processor.
+type Direction struct {
+	Headers, Trailers bool
+	Body              string // "", Streamed, Buffered, BufferedPartial or FullDuplexStreamed
+	Attributes        []string
+}
+
+// ReservedNamespaces hold what the gateway's own verdicts rest on; no user's server may write them.
+func ReservedNamespaces() []string { return []string{"envoy.filters.http.ext_authz", "gatehouse"} }
+
+// ExtensionRule resolves one EnvoyExtensionPolicy.
+func ExtensionRule(v *memo.View, key memo.Key) any {
+	object := memo.Read[*resource.EnvoyExtensionPolicy](v, memo.Key{Kind: "EnvoyExtensionPolicy", Namespace: key.Namespace, Name: key.Name})
+	r := &resolver{view: v, namespace: key.Namespace, data: config.Data{}}
+	out := &Extension{}
+	switch {
+	case object == nil:
+		r.fault("the policy doesn't exist")
+	case object.Invalid != "":
+		r.fault("%s", object.Invalid)
+	default:
+		r.extension(object, out)
+	}
+	if len(r.faults) > 0 {
+		out = &Extension{Fault: strings.Join(r.faults, "; ")}
+	}
+	out.Conditions = []status.Condition{{
+		Object: resource.Key{Kind: "EnvoyExtensionPolicy", Namespace: key.Namespace, Name: key.Name},
+		Type:   "Accepted", True: out.Fault == "", Reason: reason(out.Fault), Message: out.Fault,
+	}}
+	return out
+}
+
+func (r *resolver) extension(object *resource.EnvoyExtensionPolicy, out *Extension) {
+	spec := &object.Spec
+	if len(spec.Wasm) > 0 || len(spec.Lua) > 0 || len(spec.DynamicModule) > 0 || spec.MergeType != nil {
+		r.fault("spec.wasm, lua, dynamicModule and mergeType are not supported by this version; remove them")
+	}
+	for i := range spec.ExtProc {
+		var own resource.ExtProcOwn
+		if i < len(object.Own.Spec.ExtProc) {
+			own = object.Own.Spec.ExtProc[i]
+		}
+		name := fmt.Sprintf("envoyextensionpolicy/%s/%s/extproc/%d", object.Namespace, object.Name, i)
+		out.ExtProc = append(out.ExtProc, r.extProc(fmt.Sprintf("spec.extProc[%d]", i), name, &spec.ExtProc[i], &own))
+	}
+}
+
+func (r *resolver) extProc(field, name string, spec *egv1alpha1.ExtProc, own *resource.ExtProcOwn) ExtProc {
+	out := ExtProc{
+		Server: Server{
+			Name: name, Timeout: r.duration(field+".messageTimeout", spec.MessageTimeout, 200*time.Millisecond),
+			FailOpen: deref(spec.FailOpen), StatusOnError: deref(spec.StatusOnError),
+		},
+		Observe: deref(spec.ShadowMode),
+	}
+	out.Backend = r.server(field, "EnvoyExtensionPolicy", &spec.BackendCluster)
+	if mode := spec.ProcessingMode; mode != nil {
+		out.AllowModeOverride = mode.AllowModeOverride
+		out.Request = direction(mode.Request)
+		out.Response = direction(mode.Response)
+	}
+	if mode := own.ProcessingMode; mode != nil {
+		out.Request.Trailers, out.Response.Trailers = mode.RequestTrailers, mode.ResponseTrailers
+		out.Request.Headers = out.Request.Headers && (mode.Request == nil || !mode.Request.SkipHeaders)
+		out.Response.Headers = out.Response.Headers && (mode.Response == nil || !mode.Response.SkipHeaders)
+	}
+	// Envoy refuses a filter that streams a body full-duplex and not its trailers.
+	out.Request.Trailers = out.Request.Trailers || out.Request.Body == string(egv1alpha1.FullDuplexStreamedExtBodyProcessingMode)
+	out.Response.Trailers = out.Response.Trailers || out.Response.Body == string(egv1alpha1.FullDuplexStreamedExtBodyProcessingMode)
+	if spec.Metadata != nil {
+		out.AccessibleNamespaces = spec.Metadata.AccessibleNamespaces
+		out.WritableNamespaces = spec.Metadata.WritableNamespaces
+		for _, namespace := range ReservedNamespaces() {
+			if slices.Contains(out.WritableNamespaces, namespace) {
+				r.fault("%s.metadata.writableNamespaces: %s is reserved for the gateway's verdicts", field, namespace)
+			}
+		}
+	}
+	return out
+}
+
+func direction(options *egv1alpha1.ProcessingModeOptions) Direction {
+	if options == nil {
+		return Direction{}
+	}
+	out := Direction{Headers: true, Attributes: options.Attributes}
+	if options.Body != nil {
+		out.Body = string(*options.Body)
+	}
+	return out
+}

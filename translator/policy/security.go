@@ -1,0 +1,201 @@
+// Package policy turns SecurityPolicy and EnvoyExtensionPolicy objects into what enforces them: a
+// policy text for Gatehouse's authorizer, and descriptions of the servers that Envoy has to call.
+//
+// A policy that can't be turned whole is turned into a fault: its routes answer 503. Nothing is ever
+// enforced in part.
+package policy
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	egv1alpha1 "github.com/envoyproxy/gateway/api/v1alpha1"
+	corev1 "k8s.io/api/core/v1"
+	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
+
+	"github.com/gatehouse-proxy/gatehouse/security/config"
+	"github.com/gatehouse-proxy/gatehouse/translator/gatewayapi"
+	"github.com/gatehouse-proxy/gatehouse/translator/memo"
+	"github.com/gatehouse-proxy/gatehouse/translator/resource"
+	"github.com/gatehouse-proxy/gatehouse/translator/status"
+)
+
+// SecurityKind is the kind of [Security] values; a key names a SecurityPolicy.
+const SecurityKind memo.Kind = "resolved SecurityPolicy"
+
+// Security is one SecurityPolicy, resolved. Immutable.
+type Security struct {
+	// Spec is what the authorizer runs, never nil; Ref its reference.
+	Spec *config.Policy
+	Ref  string
+	// Data holds what Spec refers to; missing entries are missing objects.
+	Data config.Data
+	// ExtAuth is the user's own authorization server, nil if there is none.
+	ExtAuth    *ExtAuth
+	Conditions []status.Condition
+}
+
+// SecurityRule resolves one SecurityPolicy.
+func SecurityRule(v *memo.View, key memo.Key) any {
+	object := memo.Read[*resource.SecurityPolicy](v, memo.Key{Kind: "SecurityPolicy", Namespace: key.Namespace, Name: key.Name})
+	r := &resolver{view: v, namespace: key.Namespace, data: config.Data{}}
+	out := &Security{Spec: &config.Policy{Name: key.Namespace + "/" + key.Name}, Data: r.data}
+	if object == nil {
+		out.Spec.Fault = "the policy doesn't exist"
+	} else {
+		r.security(object, out)
+	}
+	if len(r.faults) > 0 {
+		// CORS stays: scripts of an allowed origin must be able to read the 503.
+		out.Spec = &config.Policy{Name: out.Spec.Name, Fault: strings.Join(r.faults, "; "), CORS: out.Spec.CORS}
+		out.ExtAuth = nil
+	}
+	out.Ref = out.Spec.Ref()
+	out.Conditions = []status.Condition{{
+		Object: resource.Key{Kind: "SecurityPolicy", Namespace: key.Namespace, Name: key.Name},
+		Type:   "Accepted", True: out.Spec.Fault == "", Reason: reason(out.Spec.Fault), Message: out.Spec.Fault,
+	}}
+	return out
+}
+
+func reason(fault string) string {
+	if fault != "" {
+		return "Invalid"
+	}
+	return "Accepted"
+}
+
+// resolver collects what one policy refers to, and what is wrong with it.
+type resolver struct {
+	view      *memo.View
+	namespace string
+	data      config.Data
+	faults    []string
+}
+
+func (r *resolver) fault(format string, args ...any) {
+	r.faults = append(r.faults, fmt.Sprintf(format, args...))
+}
+
+func (r *resolver) security(object *resource.SecurityPolicy, out *Security) {
+	if object.Invalid != "" {
+		r.fault("%s", object.Invalid)
+		return
+	}
+	r.unsupported(object)
+	spec, own := &object.Spec, &object.Own.Spec
+	p := out.Spec
+	p.Mode, p.DryRun = config.Mode(own.AuthMode), own.DryRun
+	p.BasicAuth = r.basicAuth(spec.BasicAuth, own.BasicAuth, p.Name)
+	p.JWT = r.jwt(spec.JWT, own.JWT)
+	p.CORS = r.cors(spec.CORS)
+	p.Authorization = r.authorization(spec.Authorization)
+	p.OPA = r.opa(own.OPA)
+	if spec.ExtAuth != nil {
+		out.ExtAuth = r.extAuth(object, spec.ExtAuth, own.ExtAuth)
+	}
+}
+
+// unsupported names what can't be enforced yet: to leave it out would open the route.
+func (r *resolver) unsupported(object *resource.SecurityPolicy) {
+	spec := &object.Spec
+	for field, set := range map[string]bool{
+		"apiKeyAuth": spec.APIKeyAuth != nil, "oidc": spec.OIDC != nil, "csrf": spec.CSRF != nil,
+		"mergeType":            spec.MergeType != nil,
+		"enforcement: ExtProc": object.Own.Spec.Enforcement == resource.EnforcementExtProc,
+	} {
+		if set {
+			r.fault("spec.%s is not supported by this version; remove it", field)
+		}
+	}
+	slices.Sort(r.faults)
+}
+
+// secret returns a Source for a key of a Secret: the first of keys that is there.
+func (r *resolver) secret(field string, ref gatewayv1.SecretObjectReference, keys ...string) config.Source {
+	namespace := r.namespace
+	if ref.Namespace != nil {
+		namespace = string(*ref.Namespace)
+	}
+	secret, fault := gatewayapi.ReadSecret(r.view, r.referrer("SecurityPolicy"), ref)
+	if fault != "" {
+		r.fault("%s: %s", field, fault)
+		return config.Source{}
+	}
+	for _, key := range keys {
+		if text, ok := secret.Data[key]; ok {
+			return r.hold("Secret", namespace, string(ref.Name), key, text)
+		}
+	}
+	r.fault("%s: Secret %s/%s needs one of the keys %s", field, namespace, ref.Name, strings.Join(keys, ", "))
+	return config.Source{}
+}
+
+func (r *resolver) referrer(kind string) gatewayapi.Referrer {
+	return gatewayapi.Referrer{Group: egv1alpha1.GroupName, Kind: kind, Namespace: r.namespace}
+}
+
+func (r *resolver) hold(kind, namespace, name, key string, text []byte) config.Source {
+	ref := strings.Join([]string{kind, namespace, name, key}, "/")
+	r.data[ref] = text
+	return config.Source{Ref: ref}
+}
+
+// local reads every key of a ConfigMap or Secret of the policy's namespace.
+func (r *resolver) local(field string, ref gatewayv1.LocalObjectReference) (kind string, keys map[string][]byte) {
+	name := string(ref.Name)
+	key := memo.Key{Kind: memo.Kind(ref.Kind), Namespace: r.namespace, Name: name}
+	switch ref.Kind {
+	case "ConfigMap":
+		if object := memo.Read[*corev1.ConfigMap](r.view, key); object != nil {
+			keys = maps.Clone(object.BinaryData)
+			if keys == nil {
+				keys = map[string][]byte{}
+			}
+			for k, text := range object.Data {
+				keys[k] = []byte(text)
+			}
+			return "ConfigMap", keys
+		}
+	case "Secret":
+		if object := memo.Read[*corev1.Secret](r.view, key); object != nil {
+			return "Secret", object.Data
+		}
+	default:
+		r.fault("%s: kind %q can't be referred to here; use ConfigMap or Secret", field, ref.Kind)
+		return "", nil
+	}
+	r.fault("%s: %s %s/%s doesn't exist", field, ref.Kind, r.namespace, name)
+	return "", nil
+}
+
+// localKey is local for one key of several accepted ones.
+func (r *resolver) localKey(field string, ref gatewayv1.LocalObjectReference, keys ...string) config.Source {
+	kind, texts := r.local(field, ref)
+	if texts == nil {
+		return config.Source{}
+	}
+	for _, key := range keys {
+		if text, ok := texts[key]; ok {
+			return r.hold(kind, r.namespace, string(ref.Name), key, text)
+		}
+	}
+	r.fault("%s: %s %s/%s needs one of the keys %s", field, kind, r.namespace, ref.Name, strings.Join(keys, ", "))
+	return config.Source{}
+}
+
+// duration parses a Gateway API duration, which Go's syntax includes.
+func (r *resolver) duration(field string, d *gatewayv1.Duration, byDefault time.Duration) time.Duration {
+	if d == nil {
+		return byDefault
+	}
+	parsed, err := time.ParseDuration(string(*d))
+	if err != nil || parsed < 0 {
+		r.fault("%s: %q is not a duration; write 10s, 1500ms or 1h30m", field, *d)
+		return byDefault
+	}
+	return parsed
+}

@@ -1,0 +1,213 @@
+package translator
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
+
+	"github.com/gatehouse-proxy/gatehouse/snapshot"
+	"github.com/gatehouse-proxy/gatehouse/translator/envoy"
+	"github.com/gatehouse-proxy/gatehouse/translator/gatewayapi"
+	"github.com/gatehouse-proxy/gatehouse/translator/memo"
+	"github.com/gatehouse-proxy/gatehouse/translator/policy"
+	"github.com/gatehouse-proxy/gatehouse/translator/resource"
+	"github.com/gatehouse-proxy/gatehouse/translator/status"
+)
+
+// routeKind is the kind of unit values: what one HTTPRoute contributes.
+const routeKind memo.Kind = "translated HTTPRoute"
+
+// unit is everything that one HTTPRoute needs in a snapshot. Immutable.
+type unit struct {
+	placements []placement
+	clusters   []snapshot.Resource
+	endpoints  []snapshot.Resource
+	security   []*policy.Security
+	conditions []status.Condition
+}
+
+// placement is a unit's entries below one listener.
+type placement struct {
+	listener  *gatewayapi.Listener
+	hostnames []string
+	entries   []*envoy.Entry
+}
+
+// routeRule translates one HTTPRoute under all its listeners.
+func (t *Translator) routeRule(v *memo.View, key memo.Key) any {
+	out := &unit{}
+	route := memo.Read[*gatewayv1.HTTPRoute](v, memo.Key{Kind: "HTTPRoute", Namespace: key.Namespace, Name: key.Name})
+	if route == nil {
+		return out
+	}
+	b := &routeBuilder{t: t, view: v, route: route, unit: out, seen: map[string]bool{}}
+	attachments, conditions := gatewayapi.Attach(v, route)
+	out.conditions = append(out.conditions, conditions...)
+	for _, a := range attachments {
+		p := placement{listener: a.Listener, hostnames: a.Hostnames}
+		for i := range route.Spec.Rules {
+			p.entries = append(p.entries, b.rule(i, a.Listener)...)
+		}
+		out.placements = append(out.placements, p)
+	}
+	return out
+}
+
+type routeBuilder struct {
+	t     *Translator
+	view  *memo.View
+	route *gatewayv1.HTTPRoute
+	unit  *unit
+	seen  map[string]bool // clusters, assignments and policies that the unit has already
+}
+
+func (b *routeBuilder) key() resource.Key {
+	return resource.Key{Kind: "HTTPRoute", Namespace: b.route.Namespace, Name: b.route.Name}
+}
+
+func (b *routeBuilder) condition(kind, reason, format string, args ...any) {
+	b.unit.conditions = append(b.unit.conditions, status.Condition{
+		Object: b.key(), Type: kind, Reason: reason, Message: fmt.Sprintf(format, args...),
+	})
+}
+
+func (b *routeBuilder) rule(i int, listener *gatewayapi.Listener) []*envoy.Entry {
+	spec := &b.route.Spec.Rules[i]
+	rule := &envoy.Rule{
+		Name:    fmt.Sprintf("httproute/%s/%s/rule/%d", b.route.Namespace, b.route.Name, i),
+		Matches: spec.Matches, Filters: spec.Filters,
+	}
+	section := ""
+	if spec.Name != nil {
+		section = string(*spec.Name)
+	}
+	b.policies(rule, section, listener)
+	b.check(rule, spec)
+	b.backends(rule, spec)
+	entries, faults := b.t.builder.Routes(rule)
+	for _, fault := range faults {
+		b.condition("Accepted", "UnsupportedValue", "rules[%d].%s", i, fault)
+	}
+	placed := make([]*envoy.Entry, len(entries))
+	for k := range entries {
+		entries[k].Order.Created = b.route.CreationTimestamp.Unix()
+		entries[k].Order.Namespace, entries[k].Order.Name, entries[k].Order.Rule = b.route.Namespace, b.route.Name, i
+		placed[k] = &entries[k]
+	}
+	return placed
+}
+
+func (b *routeBuilder) policies(rule *envoy.Rule, section string, listener *gatewayapi.Listener) {
+	if t, ok := gatewayapi.Effective(b.view, "SecurityPolicy", b.route, section, listener); ok {
+		rule.Security = memo.Read[*policy.Security](b.view, memo.Key{Kind: policy.SecurityKind, Namespace: t.Namespace, Name: t.Name})
+		if b.first("security " + rule.Security.Ref) {
+			b.unit.security = append(b.unit.security, rule.Security)
+		}
+		if e := rule.Security.ExtAuth; e != nil {
+			b.cluster(e.Name, e.Backend, true)
+		}
+	}
+	if t, ok := gatewayapi.Effective(b.view, "EnvoyExtensionPolicy", b.route, section, listener); ok {
+		rule.Extension = memo.Read[*policy.Extension](b.view, memo.Key{Kind: policy.ExtensionKind, Namespace: t.Namespace, Name: t.Name})
+		for i := range rule.Extension.ExtProc {
+			b.cluster(rule.Extension.ExtProc[i].Name, rule.Extension.ExtProc[i].Backend, true)
+		}
+	}
+}
+
+// check refuses what isn't supported: a rule that leaves out a filter would do something else than it
+// says.
+func (b *routeBuilder) check(rule *envoy.Rule, spec *gatewayv1.HTTPRouteRule) {
+	fault := func(format string, args ...any) {
+		rule.Fault, rule.FaultStatus = fmt.Sprintf(format, args...), 500
+		b.condition("Accepted", "UnsupportedValue", "%s: %s", rule.Name, rule.Fault)
+	}
+	for _, f := range spec.Filters {
+		switch f.Type {
+		case gatewayv1.HTTPRouteFilterRequestHeaderModifier, gatewayv1.HTTPRouteFilterResponseHeaderModifier,
+			gatewayv1.HTTPRouteFilterRequestRedirect, gatewayv1.HTTPRouteFilterURLRewrite:
+		default:
+			fault("filter %s is not supported by this version; remove it", f.Type)
+		}
+		if r := f.RequestRedirect; r != nil && r.StatusCode != nil && !strings.Contains(" 301 302 303 307 308 ", fmt.Sprintf(" %d ", *r.StatusCode)) {
+			fault("requestRedirect.statusCode %d is not a redirect; use 301, 302, 303, 307 or 308", *r.StatusCode)
+		}
+	}
+	if spec.Retry != nil || spec.SessionPersistence != nil {
+		fault("retry and sessionPersistence are not supported by this version; remove them")
+	}
+	if spec.Timeouts == nil {
+		return
+	}
+	var bad string
+	rule.Request, bad = parseDuration(spec.Timeouts.Request)
+	if bad == "" {
+		rule.BackendRequest, bad = parseDuration(spec.Timeouts.BackendRequest)
+	}
+	if bad != "" {
+		fault("timeouts: %q is not a duration; write 10s, 1500ms or 1h30m", bad)
+	}
+}
+
+func parseDuration(d *gatewayv1.Duration) (parsed *time.Duration, bad string) {
+	if d == nil {
+		return nil, ""
+	}
+	value, err := time.ParseDuration(string(*d))
+	if err != nil || value < 0 {
+		return nil, string(*d)
+	}
+	return &value, ""
+}
+
+func (b *routeBuilder) backends(rule *envoy.Rule, spec *gatewayv1.HTTPRouteRule) {
+	from := gatewayapi.Referrer{Group: gatewayv1.GroupName, Kind: "HTTPRoute", Namespace: b.route.Namespace}
+	for i := range spec.BackendRefs {
+		ref := &spec.BackendRefs[i]
+		share := envoy.WeightedCluster{Weight: 1, Filters: ref.Filters}
+		if ref.Weight != nil {
+			share.Weight = uint32(max(*ref.Weight, 0))
+		}
+		backend := gatewayapi.ResolveBackend(b.view, from, ref.BackendObjectReference)
+		switch unsupported := unsupportedBackendFilter(ref.Filters); {
+		case backend.Fault != "":
+			b.condition("ResolvedRefs", backend.Reason, "%s", backend.Fault)
+		case unsupported != "":
+			b.condition("Accepted", "UnsupportedValue", "backendRefs[%d]: filter %s is not supported here", i, unsupported)
+		default:
+			share.Cluster = fmt.Sprintf("%s/backend/%d", rule.Name, i)
+			b.cluster(share.Cluster, backend, false)
+		}
+		rule.Clusters = append(rule.Clusters, share)
+	}
+}
+
+func unsupportedBackendFilter(filters []gatewayv1.HTTPRouteFilter) gatewayv1.HTTPRouteFilterType {
+	for _, f := range filters {
+		if f.Type != gatewayv1.HTTPRouteFilterRequestHeaderModifier && f.Type != gatewayv1.HTTPRouteFilterResponseHeaderModifier {
+			return f.Type
+		}
+	}
+	return ""
+}
+
+func (b *routeBuilder) cluster(name string, backend *gatewayapi.Backend, grpc bool) {
+	if !b.first("cluster " + name) {
+		return
+	}
+	cluster, assignment := envoy.Cluster(name, backend, grpc)
+	b.unit.clusters = append(b.unit.clusters, cluster)
+	if assignment != nil && b.first("endpoints "+assignment.Name) {
+		b.unit.endpoints = append(b.unit.endpoints, *assignment)
+	}
+}
+
+func (b *routeBuilder) first(what string) bool {
+	if b.seen[what] {
+		return false
+	}
+	b.seen[what] = true
+	return true
+}

@@ -1,0 +1,95 @@
+// Package translator turns objects into a [snapshot.Snapshot] and statuses. It is pure: no I/O, no
+// clock, no goroutines; equal objects in any order give equal bytes.
+//
+// It is incremental: a [Result] remembers what each HTTPRoute, Gateway and policy contributed and what
+// was read for it, and the next translation reuses whatever still holds.
+package translator
+
+import (
+	"github.com/gatehouse-proxy/gatehouse/snapshot"
+	"github.com/gatehouse-proxy/gatehouse/translator/envoy"
+	"github.com/gatehouse-proxy/gatehouse/translator/gatewayapi"
+	"github.com/gatehouse-proxy/gatehouse/translator/memo"
+	"github.com/gatehouse-proxy/gatehouse/translator/policy"
+	"github.com/gatehouse-proxy/gatehouse/translator/resource"
+	"github.com/gatehouse-proxy/gatehouse/translator/status"
+)
+
+// The controller names of GatewayClasses that stand-alone Gatehouse serves.
+const (
+	ControllerName             = "gatehouse.dev/gateway-controller"
+	EnvoyGatewayControllerName = "gateway.envoyproxy.io/gatewayclass-controller"
+)
+
+// Options are the inputs of a translation beside the objects.
+type Options struct {
+	// ControllerNames lists the GatewayClasses' controllers that are served.
+	ControllerNames []string
+	// SealKey is random and secret; with another key all routes of protected listeners change.
+	SealKey []byte
+}
+
+// Translator translates. Immutable, safe for concurrent use.
+type Translator struct {
+	builder *envoy.Builder
+	classes gatewayapi.Classes
+}
+
+// New returns a Translator.
+func New(o Options) *Translator {
+	return &Translator{builder: &envoy.Builder{SealKey: o.SealKey}, classes: gatewayapi.Classes{Controllers: o.ControllerNames}}
+}
+
+// Result is a translation's outcome. Immutable.
+type Result struct {
+	Snapshot   *snapshot.Snapshot
+	Conditions []status.Condition // sorted
+	// Reused counts the pieces taken over from the previous Result.
+	Reused int
+
+	graph    *memo.Graph
+	input    *gatewayapi.Input
+	assembly *assembly
+}
+
+// Translate translates a set. prev, which may be nil, must come from the same Translator; it changes
+// the cost, never the outcome.
+func (t *Translator) Translate(set *resource.Set, prev *Result) *Result {
+	if prev == nil {
+		prev = &Result{}
+	}
+	input := gatewayapi.NewInput(set, prev.input)
+	graph := memo.New(prev.graph, input.Leaf, map[memo.Kind]memo.Rule{
+		gatewayapi.GatewayKind: t.classes.Rule,
+		gatewayapi.BackendKind: gatewayapi.BackendRule,
+		policy.SecurityKind:    policy.SecurityRule,
+		policy.ExtensionKind:   policy.ExtensionRule,
+		routeKind:              t.routeRule,
+	})
+	a := newAssembly(t.builder, prev.assembly)
+	for _, g := range set.Gateways.All() {
+		a.gateway(graph.Get(memo.Key{Kind: gatewayapi.GatewayKind, Namespace: g.Namespace, Name: g.Name}).(*gatewayapi.Gateway))
+	}
+	a.bind()
+	for _, r := range set.HTTPRoutes.All() {
+		a.route(graph.Get(memo.Key{Kind: routeKind, Namespace: r.Namespace, Name: r.Name}).(*unit))
+	}
+	t.unattached(set, graph, a)
+	graph.Done()
+	return &Result{
+		Snapshot: a.snapshot(), Conditions: status.Sort(a.conditions), Reused: graph.Reused(),
+		graph: graph, input: input, assembly: a.done(),
+	}
+}
+
+// unattached resolves policies that no route uses, so that their faults are told all the same.
+func (t *Translator) unattached(set *resource.Set, graph *memo.Graph, a *assembly) {
+	for _, p := range set.SecurityPolicies.All() {
+		s := graph.Get(memo.Key{Kind: policy.SecurityKind, Namespace: p.Namespace, Name: p.Name}).(*policy.Security)
+		a.conditions = append(a.conditions, s.Conditions...)
+	}
+	for _, p := range set.EnvoyExtensionPolicies.All() {
+		e := graph.Get(memo.Key{Kind: policy.ExtensionKind, Namespace: p.Namespace, Name: p.Name}).(*policy.Extension)
+		a.conditions = append(a.conditions, e.Conditions...)
+	}
+}

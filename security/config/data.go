@@ -1,0 +1,19 @@
+package config
+
+import "fmt"
+
+// Resolve returns the contents of a source. The error names the entry that isn't there, and never any
+// contents. The bytes are shared and must not be changed.
+func (d Data) Resolve(s Source) ([]byte, error) {
+	if s.Ref == "" {
+		return []byte(s.Inline), nil
+	}
+	if s.Inline != "" {
+		return nil, fmt.Errorf("both inline text and a reference to %s are given", s.Ref)
+	}
+	contents, found := d[s.Ref]
+	if !found {
+		return nil, fmt.Errorf("%s isn't there; create it", s.Ref)
+	}
+	return contents, nil
+}

@@ -1,0 +1,180 @@
+package jwt
+
+import (
+	"cmp"
+	"context"
+	"crypto/sha256"
+	"crypto/x509"
+	"errors"
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/gatehouse-proxy/gatehouse/security/config"
+)
+
+// Defaults of a remote key set.
+const (
+	DefaultCacheDuration = 5 * time.Minute
+	DefaultMaxStale      = 24 * time.Hour
+	// DefaultCooldown is the shortest time between two fetches that unknown keys cause.
+	DefaultCooldown = 10 * time.Second
+)
+
+// FetcherOptions configure a [Fetcher]. The zero value is the default.
+type FetcherOptions struct {
+	// AllowPrivateAddresses lets every policy fetch from private addresses and over http, as if each had
+	// the setting of that name.
+	AllowPrivateAddresses bool
+	// Cooldown is the shortest time between a fetch and one that an unknown kid causes; 0 is
+	// [DefaultCooldown].
+	Cooldown time.Duration
+	// FirstRetry is the pause after a failed fetch, doubled each time up to LastRetry. Defaults 1 s and
+	// 30 s.
+	FirstRetry, LastRetry time.Duration
+	// OnFetch, if set, is called after every fetch with the new state, from the fetching goroutine.
+	OnFetch func(State)
+	// Logger gets failures and recoveries; nil is [slog.Default].
+	Logger *slog.Logger
+}
+
+// Fetcher keeps remote key sets fresh, one for each URI, however many policies use it. It is safe for
+// concurrent use and lives as long as the process; Close stops it.
+type Fetcher struct {
+	opts    FetcherOptions
+	ctx     context.Context
+	stop    context.CancelFunc
+	running sync.WaitGroup
+
+	mu      sync.Mutex
+	closed  bool
+	sources map[sourceKey]*source
+}
+
+// sourceKey tells key sets apart: the same URI under another CA is another server, and one that may be
+// private must not be reached through a policy that may not.
+type sourceKey struct {
+	uri     string
+	ca      [32]byte
+	private bool
+}
+
+// NewFetcher returns a Fetcher without any key set. It starts no goroutine until a policy needs one.
+func NewFetcher(opts FetcherOptions) *Fetcher {
+	opts.Cooldown = cmp.Or(opts.Cooldown, DefaultCooldown)
+	opts.FirstRetry = cmp.Or(opts.FirstRetry, time.Second)
+	opts.LastRetry = cmp.Or(opts.LastRetry, 30*time.Second)
+	if opts.Logger == nil {
+		opts.Logger = slog.Default()
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	return &Fetcher{opts: opts, ctx: ctx, stop: stop, sources: map[sourceKey]*source{}}
+}
+
+// Close ends all fetching and waits for fetches under way. Keys that were fetched stay usable until
+// they are too old.
+func (f *Fetcher) Close() {
+	f.mu.Lock()
+	f.closed = true
+	f.mu.Unlock()
+	f.stop()
+	f.running.Wait()
+}
+
+// register starts fetching, if nobody did yet. The first keys are on their way when it returns.
+func (f *Fetcher) register(spec *config.RemoteJWKS, data config.Data) (*lease, error) {
+	private := spec.AllowPrivateAddresses || f.opts.AllowPrivateAddresses
+	if err := checkURI(spec.URI, private); err != nil {
+		return nil, err
+	}
+	key := sourceKey{uri: spec.URI, private: private}
+	var roots *x509.CertPool
+	if spec.CACertificate != nil {
+		pem, err := data.Resolve(*spec.CACertificate)
+		if err != nil {
+			return nil, err
+		}
+		if roots = x509.NewCertPool(); !roots.AppendCertsFromPEM(pem) {
+			return nil, errors.New("caCertificate: no PEM certificate in it")
+		}
+		key.ca = sha256.Sum256(pem)
+	}
+	l := &lease{fetcher: f, key: key, refresh: cmp.Or(spec.CacheDuration, DefaultCacheDuration), maxStale: cmp.Or(spec.MaxStale, DefaultMaxStale)}
+	if l.refresh < 0 || l.maxStale < 0 {
+		return nil, errors.New("cacheDuration and maxStale must not be negative")
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.closed {
+		return nil, errors.New("the fetcher is closed")
+	}
+	s := f.sources[key]
+	if s == nil {
+		s = newSource(f, key, roots)
+		f.sources[key] = s
+		f.running.Go(s.run)
+	}
+	l.source = s
+	s.hold(l)
+	return l, nil
+}
+
+// lease is one policy's use of a source.
+type lease struct {
+	fetcher  *Fetcher
+	key      sourceKey
+	source   *source
+	refresh  time.Duration
+	maxStale time.Duration
+	once     sync.Once
+}
+
+func (l *lease) current(now time.Time) *KeySet {
+	got := l.source.good.Load()
+	if got == nil || now.Sub(got.at) > l.maxStale {
+		return nil
+	}
+	return got.keys
+}
+
+func (l *lease) unknownKid() { l.source.kickNow() }
+
+// release may be called more than once.
+func (l *lease) release() {
+	l.once.Do(func() {
+		l.fetcher.mu.Lock()
+		defer l.fetcher.mu.Unlock()
+		if l.source.drop(l) == 0 {
+			l.source.stop()
+			delete(l.fetcher.sources, l.key)
+		}
+	})
+}
+
+// State is what is known of one remote key set, for statuses and metrics. It holds no secret.
+type State struct {
+	URI string
+	// LastSuccess is zero before the first good fetch.
+	LastSuccess time.Time
+	LastAttempt time.Time
+	// LastError is the last fetch's failure, "" after a success.
+	LastError string
+	// Next is when the next fetch is due.
+	Next time.Time
+	// Keys is the number of usable keys in force, Refused why others were left out.
+	Keys    int
+	Refused []string
+}
+
+// States returns the state of every key set in use, sorted by URI.
+func (f *Fetcher) States() []State {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	states := make([]State, 0, len(f.sources))
+	for _, s := range f.sources {
+		states = append(states, s.state())
+	}
+	slices.SortFunc(states, func(a, b State) int { return cmp.Compare(a.URI, b.URI) })
+	return states
+}

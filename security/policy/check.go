@@ -1,0 +1,109 @@
+package policy
+
+import (
+	"context"
+	"net/http"
+
+	"github.com/gatehouse-proxy/gatehouse/exchange"
+	"github.com/gatehouse-proxy/gatehouse/security/cors"
+)
+
+var _ exchange.Authorizer = (*Policy)(nil)
+
+// Check decides about one request. The error is always nil: whatever goes wrong is a verdict that
+// denies. The verdict's slices and maps may be shared with other requests and must not be changed.
+func (p *Policy) Check(ctx context.Context, r *exchange.Request) (verdict exchange.Verdict, _ error) {
+	defer func() {
+		// One request's panic denies that request. Its text may quote a credential, so it isn't logged.
+		if recover() != nil {
+			p.log.Error("policy panicked; request denied")
+			verdict = deny(http.StatusServiceUnavailable, ReasonPanic)
+		}
+	}()
+	if p.unusable != "" {
+		return deny(http.StatusServiceUnavailable, ReasonUnusable), nil
+	}
+	if p.cors != nil && cors.IsPreflight(r) {
+		return p.preflight(r), nil
+	}
+	verdict = p.decide(ctx, r)
+	if p.dryRun && !verdict.Allow {
+		verdict = p.dry(r, verdict)
+	}
+	if p.cors != nil && p.corsHeaders {
+		p.mark(r, &verdict)
+	}
+	return verdict, nil
+}
+
+func (p *Policy) preflight(r *exchange.Request) exchange.Verdict {
+	reply, allowed := p.cors.Preflight(r)
+	if !allowed {
+		return exchange.Verdict{Reply: reply, Reason: ReasonPreflightDenied}
+	}
+	return exchange.Verdict{Reply: reply, Reason: ReasonPreflight}
+}
+
+func (p *Policy) decide(ctx context.Context, r *exchange.Request) exchange.Verdict {
+	if p.identity.namedByConnection(r) {
+		return deny(http.StatusForbidden, ReasonConnectionNames)
+	}
+	found := p.authenticate(ctx, r)
+	if found.outcome != passed {
+		return p.refuse(found)
+	}
+	if p.rules != nil {
+		if allow, by := p.rules.Decide(r.Conn().Client); !allow {
+			return deny(http.StatusForbidden, ruleReason(by))
+		}
+	}
+	return p.allow(r, found)
+}
+
+func ruleReason(by string) string {
+	if by == "" {
+		return ReasonDefaultDenied
+	}
+	return ReasonRuleDenied
+}
+
+// allow is the only place where a verdict becomes an allow.
+func (p *Policy) allow(r *exchange.Request, found finding) exchange.Verdict {
+	verdict := exchange.Verdict{Allow: true, Reason: ReasonAllowed}
+	if found.token != nil {
+		verdict.Set = found.token.Headers
+		verdict.Metadata = found.token.Metadata
+		verdict.RecomputeRoute = found.token.RecomputeRoute
+	}
+	if p.usernameHeader != "" && found.user != "" && !contains(verdict.Set, p.usernameHeader) {
+		// The token's fields are shared: a full slice makes append copy.
+		verdict.Set = append(verdict.Set[:len(verdict.Set):len(verdict.Set)], exchange.Field{Name: p.usernameHeader, Value: found.user})
+	}
+	verdict.Remove = p.identity.remove(r, verdict.Set)
+	return verdict
+}
+
+// dry lets a denied request pass as an anonymous one.
+func (p *Policy) dry(r *exchange.Request, denied exchange.Verdict) exchange.Verdict {
+	p.log.Info("dry run: would deny", "reason", denied.Reason, "status", denied.Reply.Status())
+	return exchange.Verdict{Allow: true, Reason: DryRunPrefix + denied.Reason, Remove: p.identity.remove(r, nil)}
+}
+
+// mark puts the CORS headers on a verdict, so that scripts can read denials too (S38).
+func (p *Policy) mark(r *exchange.Request, verdict *exchange.Verdict) {
+	fields := p.cors.Headers(p.cors.Origin(r))
+	if verdict.Allow {
+		verdict.ResponseSet = append(verdict.ResponseSet[:len(verdict.ResponseSet):len(verdict.ResponseSet)], fields...)
+		return
+	}
+	header := verdict.Reply.Header.Clone()
+	if header == nil {
+		header = http.Header{}
+	}
+	for _, f := range fields {
+		header.Set(f.Name, f.Value)
+	}
+	reply := *verdict.Reply
+	reply.Header = header
+	verdict.Reply = &reply
+}

@@ -1,0 +1,177 @@
+package policy
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+
+	"github.com/gatehouse-proxy/gatehouse/security/basic"
+	"github.com/gatehouse-proxy/gatehouse/security/config"
+	"github.com/gatehouse-proxy/gatehouse/security/cors"
+	"github.com/gatehouse-proxy/gatehouse/security/jwt"
+	"github.com/gatehouse-proxy/gatehouse/security/rules"
+)
+
+// Deps are what a policy needs from its program.
+type Deps struct {
+	// Data holds what the policy refers to by name.
+	Data config.Data
+	// JWKS fetches remote key sets for all policies of the process; nil forbids them.
+	JWKS *jwt.Fetcher
+	// CORSHeaders makes the authorizer put the CORS headers on every answer, denials included. Leave it
+	// false where Envoy's cors filter does; only preflights are answered then.
+	CORSHeaders bool
+	// Logger gets what a dry run would have denied, and panics. Default [slog.Default].
+	Logger *slog.Logger
+}
+
+// Policy is a compiled policy. It is immutable and safe for concurrent use. Close it when it is no
+// longer in force.
+type Policy struct {
+	name        string
+	log         *slog.Logger
+	unusable    string
+	dryRun      bool
+	any         bool
+	cors        *cors.Policy
+	corsHeaders bool
+
+	basic          *basic.Users
+	basicChallenge string
+	usernameHeader string
+	jwt            *jwt.Verifier
+	optional       bool
+	failOpen       bool
+	bearerRealm    string
+
+	rules    *rules.Rules
+	identity identityHeaders
+}
+
+// Compile checks and compiles spec. The error names the field and says what to do; it holds no secret.
+// A policy that doesn't compile must not be left out: see [Unusable].
+func Compile(spec *config.Policy, deps Deps) (*Policy, error) {
+	if spec.Fault != "" {
+		return nil, errors.New(spec.Fault)
+	}
+	p := &Policy{
+		name: spec.Name, dryRun: spec.DryRun, corsHeaders: deps.CORSHeaders,
+		log: cmp.Or(deps.Logger, slog.Default()).With("policy", spec.Name),
+	}
+	switch spec.Mode {
+	case "", config.All:
+	case config.Any:
+		p.any = true
+	default:
+		return nil, fmt.Errorf("authMode: %q is neither All nor Any", spec.Mode)
+	}
+	for _, stage := range []func(*config.Policy, Deps) error{p.compileCORS, p.compileBasic, p.compileRules, p.compileJWT, p.compileIdentity} {
+		if err := stage(spec, deps); err != nil {
+			p.Close()
+			return nil, err
+		}
+	}
+	return p, nil
+}
+
+// Unusable returns a policy that denies every request with 503. The reason is for operators; clients
+// never see it.
+func Unusable(name, reason string) *Policy {
+	return &Policy{name: name, log: slog.Default(), unusable: cmp.Or(reason, "unusable")}
+}
+
+// Name returns the policy's namespace/name.
+func (p *Policy) Name() string { return p.name }
+
+// Fault returns the reason given to [Unusable], "" for a policy that compiled.
+func (p *Policy) Fault() string { return p.unusable }
+
+// Close ends what runs for the policy in the background: the fetching of its keys. Requests may still
+// be checked.
+func (p *Policy) Close() {
+	if p.jwt != nil {
+		p.jwt.Close()
+	}
+}
+
+func (p *Policy) compileCORS(spec *config.Policy, _ Deps) (err error) {
+	if spec.CORS != nil {
+		p.cors, err = cors.Compile(spec.CORS)
+	}
+	return err
+}
+
+func (p *Policy) compileBasic(spec *config.Policy, deps Deps) error {
+	b := spec.BasicAuth
+	if b == nil {
+		return nil
+	}
+	file, err := deps.Data.Resolve(b.Users)
+	if err != nil {
+		return fmt.Errorf("basicAuth.users: %w", err)
+	}
+	if p.basic, err = basic.Parse(file, basic.Options{AllowPlaintext: b.AllowPlaintext}); err != nil {
+		return fmt.Errorf("basicAuth.users: %w", err)
+	}
+	realm, err := quoted(cmp.Or(b.Realm, spec.Name))
+	if err != nil {
+		return fmt.Errorf("basicAuth.realm: %w", err)
+	}
+	p.basicChallenge = "Basic realm=" + realm + `, charset="UTF-8"`
+	if b.ForwardUsernameHeader != "" {
+		if err := jwt.CheckHeaderName(b.ForwardUsernameHeader); err != nil {
+			return fmt.Errorf("basicAuth.forwardUsernameHeader: %w", err)
+		}
+		p.usernameHeader = strings.ToLower(b.ForwardUsernameHeader)
+	}
+	return nil
+}
+
+func (p *Policy) compileJWT(spec *config.Policy, deps Deps) (err error) {
+	j := spec.JWT
+	if j == nil {
+		return nil
+	}
+	if p.bearerRealm, err = quoted(spec.Name); err != nil {
+		return fmt.Errorf("name: %w", err)
+	}
+	p.optional, p.failOpen = j.Optional, j.FailOpen
+	p.jwt, err = jwt.Compile(j, deps.Data, deps.JWKS)
+	return err
+}
+
+func (p *Policy) compileRules(spec *config.Policy, _ Deps) (err error) {
+	if spec.Authorization != nil {
+		p.rules, err = rules.Compile(spec.Authorization)
+	}
+	return err
+}
+
+func (p *Policy) compileIdentity(spec *config.Policy, _ Deps) error {
+	names := append([]string(nil), spec.Strip...)
+	if p.usernameHeader != "" {
+		names = append(names, p.usernameHeader)
+	}
+	if p.jwt != nil {
+		names = append(names, p.jwt.HeaderNames()...)
+	}
+	for _, name := range spec.Strip {
+		if err := jwt.CheckHeaderName(name); err != nil {
+			return fmt.Errorf("strip: %w", err)
+		}
+	}
+	p.identity = newIdentityHeaders(names)
+	return nil
+}
+
+// quoted writes a quoted-string (RFC 9110 section 5.6.4).
+func quoted(text string) (string, error) {
+	for i := range len(text) {
+		if text[i] < 0x20 || text[i] == 0x7f {
+			return "", errors.New("must not hold control characters")
+		}
+	}
+	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(text) + `"`, nil
+}

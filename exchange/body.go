@@ -23,3 +23,7 @@ func (b *Body) Bytes(max int) ([]byte, error) {
 	}
 	return b.buffered, nil
 }
+
+// Empty reports whether the message is known to have no body: its headers came with the end of the
+// stream, or the host has the body and it holds no byte.
+func (b *Body) Empty() bool { return b.present && !b.truncated && len(b.buffered) == 0 }

@@ -8,4 +8,18 @@ var (
 	ErrTooLarge = errors.New("body too large")
 	// ErrNeeds indicates that the proxy's configuration doesn't give the processor what it asked for.
 	ErrNeeds = errors.New("the filter's configuration forbids what the processor needs")
+	// ErrDone indicates use of an Exchange after its Process has returned or has replied.
+	ErrDone = errors.New("the exchange is done")
+	// ErrEnded indicates that the exchange is over for a reason outside of the processor: the client has
+	// gone, the upstream reset, the proxy timed out, or the processor was too slow. Nothing can be sent
+	// any more; return it.
+	ErrEnded = errors.New("the exchange has ended")
+	// ErrNextTwice indicates a second call of Next.
+	ErrNextTwice = errors.New("Next was called twice")
+	// ErrResponseStarted indicates a reply that comes after the response's headers were released.
+	ErrResponseStarted = errors.New("the response has already started")
+	// ErrBadEdit indicates an edit that HTTP can't express: a name that is no token, a value with CR, LF
+	// or NUL, or a status that is none. The edit stays, so that nothing unsaid passes; a processor that
+	// returns the error gets its failure verdict.
+	ErrBadEdit = errors.New("an edit can't be expressed in HTTP")
 )

@@ -15,9 +15,11 @@ type Request struct {
 	// Trailer is filled when Body is at its end.
 	Trailer Header
 
-	head Head
-	conn Conn
-	ext  Extensions
+	head    Head
+	conn    Conn
+	ext     Extensions
+	newPath bool
+	reroute bool
 }
 
 // Head is a request's control data: what HTTP/2 carries in pseudo-headers, and what the proxy adds.
@@ -66,6 +68,22 @@ func (r *Request) Scheme() string { return r.head.Scheme }
 
 // Path returns the path with the query.
 func (r *Request) Path() string { return r.head.Path }
+
+// SetPath edits the path with its query (the :path pseudo-header, RFC 9113 section 8.3.1). With reroute
+// the proxy chooses the route again in the same step; what the new route configures for filters that
+// the request has already passed, an authorizer for one, does not apply. Only an [Exchange] sends it.
+func (r *Request) SetPath(path string, reroute bool) {
+	r.head.Path = path
+	r.newPath = true
+	r.reroute = r.reroute || reroute
+}
+
+// PathEdit reports whether SetPath was called and whether any call asked for a new route. For hosts.
+func (r *Request) PathEdit() (edited, reroute bool) { return r.newPath, r.reroute }
+
+// IsUpgrade reports whether the request asks to leave HTTP for another protocol: CONNECT (RFC 9110
+// section 9.3.6) or an Upgrade header. What looks like its body is then a byte stream without an end.
+func (r *Request) IsUpgrade() bool { return r.head.Method == "CONNECT" || r.Header.Has("upgrade") }
 
 // Head returns the control data.
 func (r *Request) Head() Head { return r.head }

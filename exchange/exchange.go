@@ -1,0 +1,94 @@
+package exchange
+
+import "context"
+
+// A Processor sees one HTTP exchange as straight-line code, in the goroutine that serves its stream.
+//
+// Returning nil releases what is still held: the request if Next was not called, else the response. A
+// [Reply] returned as an error is the verdict. Any other error, a panic, an unmet need or a passed
+// deadline is the failure verdict, 503 unless the host is told otherwise. When the response has already
+// started, a verdict resets the exchange where the proxy still listens: the client sees a broken
+// response, never a complete one.
+//
+// Process is called concurrently, once for each exchange.
+type Processor interface {
+	Process(ctx context.Context, x *Exchange) error
+}
+
+// ProcessorFunc makes a function a [Processor].
+type ProcessorFunc func(ctx context.Context, x *Exchange) error
+
+// Process calls f.
+func (f ProcessorFunc) Process(ctx context.Context, x *Exchange) error { return f(ctx, x) }
+
+// An Exchange is one request and its response. It belongs to the goroutine that Process runs in, and
+// after Process has returned its methods return [ErrDone]. Strings from it may be kept.
+type Exchange struct {
+	// Request is edited before Next; later edits are not sent.
+	Request *Request
+
+	host Host
+}
+
+// A Host carries an Exchange: it has the proxy's side of every method below, which hold what is
+// demanded of it. Only hosts implement it, and only they call NewExchange.
+type Host interface {
+	Next(ctx context.Context) (*Response, error)
+	Finish(ctx context.Context) error
+	Reply(r Reply) error
+	SetMetadata(namespace, key string, value any) error
+	Metadata(namespace string) map[string]any
+	Attribute(name string) (string, bool)
+	OnComplete(fn func(Outcome))
+}
+
+// NewExchange is for hosts.
+func NewExchange(r *Request, h Host) *Exchange { return &Exchange{Request: r, host: h} }
+
+// Next releases the request, with the edits made so far, and waits for the response's headers. Bodies
+// flow meanwhile. ctx may have a deadline of its own, at the cost of one more goroutine.
+//
+// Errors: [ErrEnded], [ErrNextTwice], [ErrDone], [ErrBadEdit], ctx's error.
+func (x *Exchange) Next(ctx context.Context) (*Response, error) { return x.host.Next(ctx) }
+
+// Finish releases the response, with the edits made so far, and returns as soon as its headers are on
+// their way; a proxy doesn't tell more. Before Next it does what Next does first. Code after it is the
+// place for accounting that the client should not wait for.
+//
+// Errors are those of Next.
+func (x *Exchange) Finish(ctx context.Context) error { return x.host.Finish(ctx) }
+
+// Reply answers in place of the upstream, with one message; returning r as an error does the same.
+// After it there is nothing left to do but return.
+//
+// Errors: [ErrResponseStarted], [ErrEnded], [ErrDone].
+func (x *Exchange) Reply(r Reply) error { return x.host.Reply(r) }
+
+// SetMetadata emits dynamic metadata with the next answer to the proxy. Values are those of
+// [Verdict.Metadata]; another type is an error. In Envoy the filter's metadata_options must list the
+// namespace under receiving_namespaces.untyped, else Envoy drops it without a word.
+func (x *Exchange) SetMetadata(namespace, key string, value any) error {
+	return x.host.SetMetadata(namespace, key, value)
+}
+
+// Metadata returns the dynamic metadata of a namespace as it was at the latest message, nil if the
+// proxy forwards none. The map is the caller's.
+func (x *Exchange) Metadata(namespace string) map[string]any { return x.host.Metadata(namespace) }
+
+// Attribute returns an attribute that the proxy is configured to send, such as "source.address" or
+// "request.id"; a number as decimal text. Attributes of the response come with Next.
+func (x *Exchange) Attribute(name string) (value string, ok bool) { return x.host.Attribute(name) }
+
+// OnComplete has fn called exactly once when the exchange is over as far as the proxy tells, also when
+// the client has gone or Process has panicked. Several run in the order of their registration.
+func (x *Exchange) OnComplete(fn func(Outcome)) { x.host.OnComplete(fn) }
+
+// Outcome is how an exchange ended.
+type Outcome struct {
+	// Status is what the client was sent: the reply's status, or the response's; 0 if none was seen.
+	Status int
+	// Reply is the answer in place of the upstream's, nil if there was none.
+	Reply *Reply
+	// Err is what made it a failure: Process's error other than a Reply, or ErrEnded.
+	Err error
+}

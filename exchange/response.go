@@ -1,0 +1,28 @@
+package exchange
+
+// Response is the response of an exchange. Strings from it may be kept. It belongs to the goroutine of
+// its Exchange.
+type Response struct {
+	// Header holds the lines without pseudo-headers.
+	Header Header
+	// Body tells whether there is one; untouched it passes unchanged.
+	Body Body
+
+	status    int
+	newStatus bool
+}
+
+// NewResponse is for hosts and tests.
+func NewResponse(status int, header Header, body Body) *Response {
+	return &Response{status: status, Header: header, Body: body}
+}
+
+// Status returns the HTTP status code, 0 if the host sent none that is a number.
+func (r *Response) Status() int { return r.status }
+
+// SetStatus edits the status; a code below 200 or above 599 is [ErrBadEdit] when the response is
+// released.
+func (r *Response) SetStatus(code int) { r.status, r.newStatus = code, true }
+
+// StatusEdited reports whether SetStatus was called. For hosts.
+func (r *Response) StatusEdited() bool { return r.newStatus }

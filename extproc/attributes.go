@@ -1,0 +1,189 @@
+package extproc
+
+import (
+	"context"
+	"net/netip"
+	"strconv"
+	"strings"
+	"time"
+
+	"google.golang.org/grpc/metadata"
+
+	"github.com/gatehouse-proxy/gatehouse/exchange"
+	"github.com/gatehouse-proxy/gatehouse/internal/wire"
+)
+
+// attributes are what Envoy sends with the first message of each direction, decoded at their first use.
+type attributes struct {
+	raw    string
+	values map[string]any
+}
+
+func (a *attributes) add(raw string) {
+	a.raw += raw
+	a.values = nil
+}
+
+func (a *attributes) get(name string) (string, bool) {
+	if a.raw == "" {
+		return "", false
+	}
+	if a.values == nil {
+		a.values = map[string]any{}
+		if wire.ReadStruct(a.values, a.raw) != nil {
+			a.values = map[string]any{}
+		}
+	}
+	switch v := a.values[name].(type) {
+	case string:
+		return v, true
+	case float64:
+		return strconv.FormatFloat(v, 'f', -1, 64), true
+	case bool:
+		return strconv.FormatBool(v), true
+	default:
+		return "", false
+	}
+}
+
+func (a *attributes) text(names ...string) string {
+	for _, name := range names {
+		if v, ok := a.get(name); ok && v != "" {
+			return v
+		}
+	}
+	return ""
+}
+
+func (a *attributes) address(name string) netip.AddrPort {
+	addr, err := netip.ParseAddrPort(a.text(name))
+	if err != nil {
+		return netip.AddrPort{}
+	}
+	return netip.AddrPortFrom(addr.Addr().Unmap().WithZone(""), addr.Port())
+}
+
+func (a *attributes) conn() exchange.Conn {
+	if a.raw == "" {
+		return exchange.Conn{}
+	}
+	peer := a.address("source.address")
+	return exchange.Conn{
+		Peer: peer, Client: peer.Addr(), Destination: a.address("destination.address"),
+		// The order in which Envoy fills the principal that ext_authz sees.
+		Principal: a.text("connection.uri_san_peer_certificate", "connection.dns_san_peer_certificate",
+			"connection.subject_peer_certificate"),
+		ServerName: a.text("connection.requested_server_name"),
+	}
+}
+
+// newRequest makes the request of a request-headers message.
+func newRequest(ctx context.Context, m *message, a *attributes) *exchange.Request {
+	head := exchange.Head{Size: -1, Protocol: a.text("request.protocol"), ID: a.text("request.id")}
+	if t, err := time.Parse(time.RFC3339Nano, a.text("request.time")); err == nil {
+		head.Time = t
+	}
+	lines := m.lines[:0]
+	for _, line := range m.lines {
+		switch line.Name {
+		case ":method":
+			head.Method = line.Value
+		case ":path":
+			head.Path = line.Value
+		case ":authority":
+			head.Authority = line.Value
+		case ":scheme":
+			head.Scheme = line.Value
+		case "content-length":
+			if n, err := strconv.ParseUint(line.Value, 10, 63); err == nil {
+				head.Size = int64(n)
+			}
+		case "x-request-id":
+			if head.ID == "" {
+				head.ID = line.Value
+			}
+		}
+		if !strings.HasPrefix(line.Name, ":") {
+			lines = append(lines, line)
+		}
+	}
+	body := exchange.Body{}
+	if m.endOfStream {
+		head.Size = 0
+		body = exchange.BufferedBody(nil, false)
+	}
+	return exchange.NewRequest(head, a.conn(), exchange.NewHeader(lines...), body, initial{ctx})
+}
+
+// newResponse makes the response of a response-headers message.
+func newResponse(m *message) *exchange.Response {
+	status := 0
+	lines := m.lines[:0]
+	for _, line := range m.lines {
+		if line.Name == ":status" {
+			if n, err := strconv.ParseUint(line.Value, 10, 16); err == nil {
+				status = int(n)
+			}
+		}
+		if !strings.HasPrefix(line.Name, ":") {
+			lines = append(lines, line)
+		}
+	}
+	body := exchange.Body{}
+	if m.endOfStream {
+		body = exchange.BufferedBody(nil, false)
+	}
+	return exchange.NewResponse(status, exchange.NewHeader(lines...), body)
+}
+
+// initial is the stream's initial gRPC metadata, which Envoy's configuration sets per route
+// (ExtProcOverrides.grpc_initial_metadata) and no client reaches.
+type initial struct{ ctx context.Context }
+
+// Extension returns the value of a key that has exactly one.
+func (i initial) Extension(key string) (string, bool) {
+	values := metadata.ValueFromIncomingContext(i.ctx, key)
+	if len(values) != 1 {
+		return "", false
+	}
+	return values[0], true
+}
+
+// Extensions yields the keys that have exactly one value.
+func (i initial) Extensions(yield func(key, value string) bool) {
+	md, _ := metadata.FromIncomingContext(i.ctx)
+	for key, values := range md {
+		if len(values) == 1 && !yield(key, values[0]) {
+			return
+		}
+	}
+}
+
+// readMetadata returns one namespace of a config.core.v3.Metadata, nil if there is none.
+func readMetadata(msg, namespace string) map[string]any {
+	var found map[string]any
+	r := wire.Read(msg)
+	for r.Next() {
+		if r.Tag != 1<<3|wire.Len { // filter_metadata, a map<string, Struct>
+			continue
+		}
+		var key, value string
+		entry := wire.Read(r.Bytes)
+		for entry.Next() {
+			switch entry.Tag {
+			case 1<<3 | wire.Len:
+				key = entry.Text()
+			case 2<<3 | wire.Len:
+				value += entry.Bytes
+			}
+		}
+		if key != namespace || entry.Err() != nil {
+			continue
+		}
+		fields := map[string]any{}
+		if wire.ReadStruct(fields, value) == nil {
+			found = fields // the last entry of a key counts
+		}
+	}
+	return found
+}

@@ -1,0 +1,187 @@
+package extproc
+
+import (
+	"fmt"
+	"maps"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/gatehouse-proxy/gatehouse/exchange"
+	"github.com/gatehouse-proxy/gatehouse/internal/wire"
+)
+
+// maxChunk is what one StreamedBodyResponse carries; Envoy's documentation asks for at most 64 KiB.
+const maxChunk = 64 << 10
+
+// edits is what an answer to a headers message changes.
+type edits struct {
+	header  *exchange.Header
+	path    string // :path if not ""
+	status  int    // :status if not 0
+	reroute bool
+}
+
+// appendHeadersAnswer appends the ProcessingResponse to a headers message; e may be nil.
+func appendHeadersAnswer(dst []byte, k kind, e *edits) ([]byte, error) {
+	dst, answer := wire.Open(dst, k.answer())
+	dst, common := wire.Open(dst, 1)
+	if e != nil {
+		var err error
+		if dst, err = e.append(dst); err != nil {
+			return dst, err
+		}
+	}
+	return wire.Close(wire.Close(dst, common), answer), nil
+}
+
+// append appends the fields of the CommonResponse.
+func (e *edits) append(dst []byte) ([]byte, error) {
+	edited := e.header.Edited()
+	if len(edited) == 0 && e.path == "" && e.status == 0 {
+		return dst, nil
+	}
+	dst, mutation := wire.Open(dst, 2)
+	if e.path != "" {
+		if !validValue(e.path) {
+			return dst, fmt.Errorf("%w: :path", exchange.ErrBadEdit)
+		}
+		dst = wire.AppendHeader(dst, 1, wire.RawValue, ":path", e.path, wire.Overwrite)
+	}
+	if e.status != 0 {
+		if e.status < 200 || e.status > 599 {
+			return dst, fmt.Errorf("%w: status %d", exchange.ErrBadEdit, e.status)
+		}
+		dst = wire.AppendHeader(dst, 1, wire.RawValue, ":status", strconv.Itoa(e.status), wire.Overwrite)
+	}
+	for _, name := range edited {
+		var err error
+		if dst, err = appendEdit(dst, e.header, name); err != nil {
+			return dst, err
+		}
+	}
+	dst = wire.Close(dst, mutation)
+	if e.reroute {
+		dst = wire.AppendVarint(dst, 5, 1)
+	}
+	return dst, nil
+}
+
+// appendEdit appends the present lines of an edited name to a HeaderMutation, or its removal.
+func appendEdit(dst []byte, header *exchange.Header, name string) ([]byte, error) {
+	if !validName(name) {
+		return dst, fmt.Errorf("%w: header name", exchange.ErrBadEdit)
+	}
+	lower := strings.ToLower(name)
+	action := uint64(wire.Overwrite)
+	for _, value := range header.Values(name) {
+		if !validValue(value) {
+			return dst, fmt.Errorf("%w: header %s", exchange.ErrBadEdit, lower)
+		}
+		dst = wire.AppendHeader(dst, 1, wire.RawValue, lower, value, action)
+		action = wire.Append
+	}
+	if action == wire.Overwrite {
+		dst = wire.AppendString(dst, 2, lower)
+	}
+	return dst, nil
+}
+
+// appendPass appends the neutral answer to a message that is not a duplex body: it passes unchanged.
+func appendPass(dst []byte, k kind) []byte {
+	dst, answer := wire.Open(dst, k.answer())
+	if !k.isTrailers() {
+		dst = wire.AppendString(dst, 1, "") // an empty CommonResponse is CONTINUE
+	}
+	return wire.Close(dst, answer)
+}
+
+// appendEcho appends the answer that sends one piece of a duplex body on.
+func appendEcho(dst []byte, m *message, piece string, last bool) []byte {
+	dst, answer := wire.Open(dst, m.kind.answer())
+	dst, common := wire.Open(dst, 1)
+	dst, mutation := wire.Open(dst, 3)
+	dst, streamed := wire.Open(dst, 3)
+	dst = wire.AppendString(dst, 1, piece)
+	if last && m.endOfStream {
+		dst = wire.AppendVarint(dst, 2, 1)
+	}
+	if last && m.endEmpty {
+		dst = wire.AppendVarint(dst, 3, 1)
+	}
+	if m.compressed {
+		dst = wire.AppendVarint(dst, 4, 1)
+	}
+	dst = wire.Close(wire.Close(dst, streamed), mutation)
+	return wire.Close(wire.Close(dst, common), answer)
+}
+
+// appendReply appends the ProcessingResponse with an ImmediateResponse. It can't fail: what of a reply
+// can't be expressed is left out, the reply stands.
+func appendReply(dst []byte, reply *exchange.Reply, detail string) []byte {
+	dst, immediate := wire.Open(dst, 7)
+	dst, status := wire.Open(dst, 1)
+	dst = wire.AppendVarint(dst, 1, uint64(reply.Status()))
+	dst = wire.Close(dst, status)
+	dst, mutation := wire.Open(dst, 2)
+	for _, name := range slices.Sorted(maps.Keys(reply.Header)) {
+		action := uint64(wire.Overwrite)
+		for _, value := range reply.Header[name] {
+			if validName(name) && validValue(value) {
+				dst = wire.AppendHeader(dst, 1, wire.RawValue, strings.ToLower(name), value, action)
+				action = wire.Append
+			}
+		}
+	}
+	dst = wire.Close(dst, mutation)
+	if len(reply.Body) > 0 {
+		dst = wire.AppendBytes(dst, 3, reply.Body)
+	}
+	if reply.GRPC != nil {
+		var mark int
+		dst, mark = wire.Open(dst, 4)
+		dst = wire.AppendVarint(dst, 1, uint64(*reply.GRPC))
+		dst = wire.Close(dst, mark)
+	}
+	if reply.Detail != "" {
+		detail = reply.Detail
+	}
+	return wire.Close(wire.AppendString(dst, 5, plainDetail(detail)), immediate)
+}
+
+// plainDetail keeps an access log's fields apart.
+func plainDetail(text string) string {
+	return strings.Map(func(r rune) rune {
+		if r <= ' ' || r > '~' {
+			return '_'
+		}
+		return r
+	}, text)
+}
+
+// appendMetadata appends the dynamic_metadata of a ProcessingResponse.
+func appendMetadata(dst []byte, metadata map[string]any) ([]byte, error) {
+	dst, mark := wire.Open(dst, 8)
+	dst, err := wire.AppendStruct(dst, metadata)
+	return wire.Close(dst, mark), err
+}
+
+// validName accepts a token (RFC 9110 section 5.6.2), and thereby no pseudo-header.
+func validName(name string) bool {
+	for i := range len(name) {
+		c := name[i]
+		switch {
+		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9':
+		case strings.IndexByte("!#$%&'*+-.^_`|~", c) >= 0:
+		default:
+			return false
+		}
+	}
+	return name != ""
+}
+
+func validValue(value string) bool { return !strings.ContainsAny(value, "\r\n\x00") }
+
+// failureReply is the default failure verdict.
+var failureReply = exchange.Reply{Code: http.StatusServiceUnavailable, Body: []byte("processor unavailable")}

@@ -1,0 +1,95 @@
+package extproc
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"google.golang.org/grpc"
+
+	"github.com/gatehouse-proxy/gatehouse/exchange"
+)
+
+// Server runs a Processor for every stream. It is used concurrently and has nothing to close.
+type Server struct {
+	processor exchange.Processor
+	log       *slog.Logger
+	name      string
+	failure   exchange.Reply
+	sweeper   sweeper
+}
+
+// An Option changes a Server.
+type Option interface{ apply(*Server) }
+
+type option func(*Server)
+
+func (o option) apply(s *Server) { o(s) }
+
+// WithLogger sends failures to log; the default is [slog.Default].
+func WithLogger(log *slog.Logger) Option { return option(func(s *Server) { s.log = log }) }
+
+// WithName sets what stands in %RESPONSE_CODE_DETAILS% for replies without a Detail of their own, and
+// in logs; the default is "processor".
+func WithName(name string) Option { return option(func(s *Server) { s.name = name }) }
+
+// WithFailure sets the failure verdict: what a client gets when the processor returns an error that is
+// no Reply, panics or is too slow. The default is 503 "processor unavailable".
+func WithFailure(reply exchange.Reply) Option { return option(func(s *Server) { s.failure = reply }) }
+
+// DefaultDeadline is the deadline without [WithDeadline].
+const DefaultDeadline = 10 * time.Second
+
+// WithDeadline bounds how long Process may keep an exchange waiting between two calls of an Exchange's
+// methods; time spent in Next doesn't count. Past it the client gets the failure verdict and Process's
+// context is cancelled. It should be shorter than the filter's message_timeout; in body mode
+// FULL_DUPLEX_STREAMED, where Envoy has no timer, nothing else ends a hung exchange. The default is
+// [DefaultDeadline], zero or less is none, and it is kept to within a fifth.
+func WithDeadline(d time.Duration) Option { return option(func(s *Server) { s.sweeper.limit = d }) }
+
+// NewServer returns a Server for p.
+func NewServer(p exchange.Processor, opts ...Option) *Server {
+	s := &Server{
+		processor: p, log: slog.Default(), name: "processor", failure: failureReply,
+		sweeper: sweeper{limit: DefaultDeadline},
+	}
+	for _, o := range opts {
+		o.apply(s)
+	}
+	return s
+}
+
+// Register adds the service to registrar, a [grpc.Server] with any codec that speaks protobuf. Its
+// receive limit should be above Envoy's buffer limit (1 MiB by default): a body message may be that large.
+func (s *Server) Register(registrar grpc.ServiceRegistrar) { registrar.RegisterService(&service, s) }
+
+type handler interface{ handle(t transport) error }
+
+var service = grpc.ServiceDesc{
+	ServiceName: "envoy.service.ext_proc.v3.ExternalProcessor",
+	HandlerType: (*handler)(nil),
+	Streams: []grpc.StreamDesc{{
+		StreamName: "Process", ServerStreams: true, ClientStreams: true,
+		Handler: func(srv any, t grpc.ServerStream) error { return srv.(handler).handle(t) },
+	}},
+	Metadata: "envoy/service/ext_proc/v3/external_processor.proto",
+}
+
+// transport is the part of a [grpc.ServerStream] that the engine needs. Messages are wire.Messages.
+type transport interface {
+	Context() context.Context
+	RecvMsg(m any) error
+	SendMsg(m any) error
+}
+
+var _ transport = grpc.ServerStream(nil)
+
+// handle serves one stream. Its error, if any, is a reset.
+func (s *Server) handle(t transport) error {
+	ctx, cancel := context.WithCancelCause(t.Context())
+	defer cancel(nil)
+	st := &stream{server: s, transport: t, ctx: ctx, cancel: cancel}
+	err := st.run()
+	st.completed()
+	return err
+}

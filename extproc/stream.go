@@ -1,0 +1,212 @@
+package extproc
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"runtime"
+	"runtime/debug"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/gatehouse-proxy/gatehouse/exchange"
+	"github.com/gatehouse-proxy/gatehouse/internal/wire"
+)
+
+// stream serves one exchange in the goroutine of its gRPC handler. Only the sweeper touches it from
+// another one, under the rules of the field busy.
+type stream struct {
+	server    *Server
+	transport transport
+	ctx       context.Context
+	cancel    context.CancelCauseFunc
+	auto      automaton
+	incoming  chan received // set once a receiving goroutine is needed
+	in        wire.Message
+	msg       message
+	out       []byte
+
+	request    *exchange.Request
+	response   *exchange.Response // nil before its headers arrived
+	attributes attributes
+	contexts   string         // the latest metadata_context
+	metadata   map[string]any // to emit with the next answer
+	hooks      []func(exchange.Outcome)
+	outcome    exchange.Outcome
+
+	nexted   bool // Next was called
+	released bool // the response's headers are out
+	ended    bool // Envoy is gone
+	done     bool // Process has returned
+
+	// busy is the time since when Process's own code runs, in nanoseconds since 1970; inside while the
+	// engine runs, and swept once the sweeper has taken the exchange over, which is final. Who moves it
+	// away from a time may use the stream.
+	busy atomic.Int64
+	// sweeping is held by the sweeper while it sends.
+	sweeping sync.Mutex
+}
+
+const (
+	inside = 0
+	swept  = -1
+)
+
+var (
+	errPanic = errors.New("processor panicked")
+	errSlow  = fmt.Errorf("%w: the processor kept it waiting for too long", exchange.ErrEnded)
+	// errReset is all that Envoy gets to know: the text reaches access logs.
+	errReset = status.Error(codes.Aborted, "processor failed after the response had started")
+)
+
+// run serves the exchange to its end.
+func (s *stream) run() error {
+	m, err := s.receive(s.ctx)
+	switch {
+	case errors.Is(err, exchange.ErrEnded):
+		return nil
+	case err != nil:
+		return s.conclude(err)
+	}
+	s.auto.configure(m)
+	if !s.auto.arrive(m) {
+		return nil
+	}
+	switch m.kind {
+	case requestHeaders:
+	case responseHeaders, responseBody, responseTrailers:
+		// An earlier filter answered, and this exchange is none of the processor's.
+		s.pass(m)
+		return s.drain()
+	default:
+		return s.conclude(fmt.Errorf("%w: request headers are not sent", exchange.ErrNeeds))
+	}
+	s.attributes.add(m.attributes)
+	s.request = newRequest(s.ctx, m, &s.attributes)
+	return s.conclude(s.process())
+}
+
+// process runs the Processor and takes the exchange back from it.
+func (s *stream) process() (err error) {
+	s.leave()
+	s.server.sweeper.add(s)
+	defer s.server.sweeper.remove(s)
+	defer func() {
+		if p := recover(); p != nil {
+			s.logPanic(p)
+			err = errPanic
+		}
+		if s.enter() != nil && s.busy.Load() == swept {
+			s.sweeping.Lock() // the sweeper may be sending
+			defer s.sweeping.Unlock()
+			err = errSlow
+		}
+		s.done = true
+	}()
+	return s.server.processor.Process(s.ctx, exchange.NewExchange(s.request, s))
+}
+
+// conclude does what is left to do after Process: release, reply or reset, and pump until the stream
+// may be closed.
+func (s *stream) conclude(err error) error {
+	if err == nil && !s.ended {
+		err = s.release()
+	}
+	if err == nil || s.ended || s.auto.replied {
+		s.note(err)
+		return s.drain()
+	}
+	if s.auto.mute {
+		s.note(err)
+		return nil
+	}
+	reply := s.verdict(err)
+	if s.released {
+		s.note(err)
+		return errReset
+	}
+	s.reply(reply)
+	return nil
+}
+
+// verdict is the reply that an error stands for.
+func (s *stream) verdict(err error) *exchange.Reply {
+	var reply *exchange.Reply
+	switch {
+	case errors.As(err, &reply) && reply != nil:
+		if reply.Cause != nil {
+			s.server.log.WarnContext(s.ctx, "processor replied", "processor", s.server.name, "code", reply.Status(), "cause", reply.Cause)
+		}
+		return reply
+	case errors.Is(err, exchange.ErrTooLarge):
+		return exchange.Deny(http.StatusRequestEntityTooLarge, "body too large")
+	}
+	s.server.log.ErrorContext(s.ctx, "processor failed", "processor", s.server.name, "error", err, "response_started", s.released)
+	s.outcome.Err = err
+	failure := s.server.failure
+	return &failure
+}
+
+// note records an error that is not answered by a reply.
+func (s *stream) note(err error) {
+	var reply *exchange.Reply
+	switch {
+	case errors.As(err, &reply):
+		// Process returned the reply that it had already sent, or one that nobody waits for.
+	case err != nil:
+		s.outcome.Err = err
+	case s.ended && !s.released:
+		s.outcome.Err = exchange.ErrEnded
+	}
+}
+
+// completed runs the hooks, once.
+func (s *stream) completed() {
+	if s.outcome.Status == 0 && s.response != nil {
+		s.outcome.Status = s.response.Status()
+	}
+	for _, hook := range s.hooks {
+		func() {
+			defer func() {
+				if p := recover(); p != nil {
+					s.logPanic(p)
+				}
+			}()
+			hook(s.outcome)
+		}()
+	}
+}
+
+// enter begins a call from Process's code into the engine.
+func (s *stream) enter() error {
+	if s.done {
+		return exchange.ErrDone
+	}
+	for {
+		now := s.busy.Load()
+		if now == swept {
+			return errSlow
+		}
+		if s.busy.CompareAndSwap(now, inside) {
+			return nil
+		}
+	}
+}
+
+// leave gives control to Process's code.
+func (s *stream) leave() { s.busy.Store(time.Now().UnixNano()) }
+
+// logPanic logs the stack, and the panic's text only where the runtime wrote it: user code's may quote
+// what a client sent.
+func (s *stream) logPanic(p any) {
+	text := fmt.Sprintf("%T", p)
+	if err, ok := p.(runtime.Error); ok {
+		text = err.Error()
+	}
+	s.server.log.ErrorContext(s.ctx, "processor panicked", "processor", s.server.name, "panic", text, "stack", string(debug.Stack()))
+}

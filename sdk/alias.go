@@ -1,0 +1,54 @@
+package sdk
+
+import "github.com/gatehouse-proxy/gatehouse/exchange"
+
+// The types of package exchange, under the one name that an extension's author imports.
+type (
+	// Processor sees an exchange: request, response, or both.
+	Processor = exchange.Processor
+	// ProcessorFunc makes a function a Processor.
+	ProcessorFunc = exchange.ProcessorFunc
+	// Exchange is one request and its response.
+	Exchange = exchange.Exchange
+	// Request is the request of an exchange.
+	Request = exchange.Request
+	// Response is the response of an exchange.
+	Response = exchange.Response
+	// Header is a message's header lines with the edits made to them.
+	Header = exchange.Header
+	// Field is one header line.
+	Field = exchange.Field
+	// Body is one direction's body.
+	Body = exchange.Body
+	// Reply is an answer in place of the upstream's; as an error it is the verdict.
+	Reply = exchange.Reply
+	// Outcome is how an exchange ended.
+	Outcome = exchange.Outcome
+	// Authorizer decides about requests.
+	Authorizer = exchange.Authorizer
+	// AuthorizerFunc makes a function an Authorizer.
+	AuthorizerFunc = exchange.AuthorizerFunc
+	// Verdict is an Authorizer's decision; the zero Verdict denies.
+	Verdict = exchange.Verdict
+)
+
+// The errors of package exchange, to be compared with errors.Is.
+var (
+	// ErrTooLarge: a body is larger than its limit; as a verdict it is 413.
+	ErrTooLarge = exchange.ErrTooLarge
+	// ErrNeeds: the proxy's configuration doesn't give what was asked for.
+	ErrNeeds = exchange.ErrNeeds
+	// ErrDone: the exchange was used after its end.
+	ErrDone = exchange.ErrDone
+	// ErrEnded: the exchange is over for a reason outside of the processor.
+	ErrEnded = exchange.ErrEnded
+	// ErrNextTwice: Next was called again.
+	ErrNextTwice = exchange.ErrNextTwice
+	// ErrResponseStarted: too late for a reply.
+	ErrResponseStarted = exchange.ErrResponseStarted
+	// ErrBadEdit: an edit can't be expressed in HTTP.
+	ErrBadEdit = exchange.ErrBadEdit
+)
+
+// Deny is the answer code with a message that clients may read.
+func Deny(code int, publicMsg string) *Reply { return exchange.Deny(code, publicMsg) }

@@ -1,0 +1,84 @@
+package sdk
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"os"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// listen opens host:port or unix:/path.
+func listen(ctx context.Context, addr string) (net.Listener, error) {
+	var config net.ListenConfig
+	path, ok := strings.CutPrefix(addr, "unix:")
+	if !ok {
+		return config.Listen(ctx, "tcp", addr)
+	}
+	if err := removeStale(path); err != nil {
+		return nil, err
+	}
+	// The socket is made under another name and renamed, so that nobody can connect before its mode is
+	// set, and no client finds the path without a listener.
+	temporary := fmt.Sprintf("%s.%d", path, os.Getpid())
+	if err := os.Remove(temporary); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	listener, err := config.Listen(ctx, "unix", temporary)
+	if err != nil {
+		return nil, err
+	}
+	listener.(*net.UnixListener).SetUnlinkOnClose(false)
+	if err = os.Chmod(temporary, 0o600); err == nil {
+		err = os.Rename(temporary, path)
+	}
+	if err != nil {
+		_ = listener.Close()
+		_ = os.Remove(temporary)
+		return nil, err
+	}
+	return &socket{Listener: listener, path: path}, nil
+}
+
+// removeStale removes a socket that nobody listens on; what is no socket, and what answers, stays.
+func removeStale(path string) error {
+	info, err := os.Lstat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if info.Mode()&fs.ModeSocket == 0 {
+		return fmt.Errorf("listen %s: the path exists and is no socket", path)
+	}
+	conn, err := net.DialTimeout("unix", path, time.Second)
+	if err == nil {
+		_ = conn.Close()
+		return fmt.Errorf("listen %s: %w", path, syscall.EADDRINUSE)
+	}
+	if !errors.Is(err, syscall.ECONNREFUSED) {
+		return fmt.Errorf("listen %s: %w", path, err)
+	}
+	return os.Remove(path)
+}
+
+// socket removes its path when it is closed, under the name that it got by renaming.
+type socket struct {
+	net.Listener
+	path string
+}
+
+func (s *socket) Addr() net.Addr { return &net.UnixAddr{Name: s.path, Net: "unix"} }
+
+func (s *socket) Close() error {
+	err := s.Listener.Close()
+	if err == nil {
+		_ = os.Remove(s.path)
+	}
+	return err
+}

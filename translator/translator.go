@@ -27,6 +27,8 @@ type Options struct {
 	ControllerNames []string
 	// SealKey is random and secret; with another key all routes of protected listeners change.
 	SealKey []byte
+	// Gateway, as namespace/name, limits the translation to one Gateway; "" takes all.
+	Gateway string
 }
 
 // Translator translates. Immutable, safe for concurrent use.
@@ -37,7 +39,7 @@ type Translator struct {
 
 // New returns a Translator.
 func New(o Options) *Translator {
-	return &Translator{builder: &envoy.Builder{SealKey: o.SealKey}, classes: gatewayapi.Classes{Controllers: o.ControllerNames}}
+	return &Translator{builder: &envoy.Builder{SealKey: o.SealKey}, classes: gatewayapi.Classes{Controllers: o.ControllerNames, Only: o.Gateway}}
 }
 
 // Result is a translation's outcome. Immutable.
@@ -59,13 +61,7 @@ func (t *Translator) Translate(set *resource.Set, prev *Result) *Result {
 		prev = &Result{}
 	}
 	input := gatewayapi.NewInput(set, prev.input)
-	graph := memo.New(prev.graph, input.Leaf, map[memo.Kind]memo.Rule{
-		gatewayapi.GatewayKind: t.classes.Rule,
-		gatewayapi.BackendKind: gatewayapi.BackendRule,
-		policy.SecurityKind:    policy.SecurityRule,
-		policy.ExtensionKind:   policy.ExtensionRule,
-		routeKind:              t.routeRule,
-	})
+	graph := memo.New(prev.graph, input.Leaf, t.rules())
 	a := newAssembly(t.builder, prev.assembly)
 	for _, g := range set.Gateways.All() {
 		a.gateway(graph.Get(memo.Key{Kind: gatewayapi.GatewayKind, Namespace: g.Namespace, Name: g.Name}).(*gatewayapi.Gateway))
@@ -80,6 +76,27 @@ func (t *Translator) Translate(set *resource.Set, prev *Result) *Result {
 		Snapshot: a.snapshot(), Conditions: status.Sort(a.conditions), Reused: graph.Reused(),
 		graph: graph, input: input, assembly: a.done(),
 	}
+}
+
+func (t *Translator) rules() map[memo.Kind]memo.Rule {
+	return map[memo.Kind]memo.Rule{
+		gatewayapi.GatewayKind: t.classes.Rule,
+		gatewayapi.BackendKind: gatewayapi.BackendRule,
+		policy.SecurityKind:    policy.SecurityRule,
+		policy.ExtensionKind:   policy.ExtensionRule,
+		routeKind:              t.routeRule,
+	}
+}
+
+// Policies resolves every SecurityPolicy by itself, whether or not its target exists, in the order of
+// namespace and name: for an authorizer whose callers name the policy.
+func (t *Translator) Policies(set *resource.Set) []*policy.Security {
+	graph := memo.New(nil, gatewayapi.NewInput(set, nil).Leaf, t.rules())
+	var all []*policy.Security
+	for _, p := range set.SecurityPolicies.All() {
+		all = append(all, graph.Get(memo.Key{Kind: policy.SecurityKind, Namespace: p.Namespace, Name: p.Name}).(*policy.Security))
+	}
+	return all
 }
 
 // unattached resolves policies that no route uses, so that their faults are told all the same.

@@ -69,8 +69,12 @@ func (l *Listener) Key() resource.Key {
 	return resource.Key{Kind: "Gateway", Namespace: l.Namespace, Name: l.Gateway}
 }
 
-// Classes decides which GatewayClasses are ours.
-type Classes struct{ Controllers []string }
+// Classes decides which Gateways are ours.
+type Classes struct {
+	Controllers []string
+	// Only, as namespace/name, leaves out every other Gateway; "" takes all.
+	Only string
+}
 
 // Rule resolves one Gateway. A Gateway whose class belongs to another controller has no listeners.
 func (c Classes) Rule(v *memo.View, key memo.Key) any {
@@ -80,7 +84,7 @@ func (c Classes) Rule(v *memo.View, key memo.Key) any {
 		return out
 	}
 	object := resource.Key{Kind: "Gateway", Namespace: key.Namespace, Name: key.Name}
-	if !c.ours(v, string(gateway.Spec.GatewayClassName)) {
+	if c.Only != "" && c.Only != key.Namespace+"/"+key.Name || !c.ours(v, string(gateway.Spec.GatewayClassName)) {
 		return out
 	}
 	addresses, fault := listenAddresses(gateway)

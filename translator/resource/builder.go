@@ -13,10 +13,14 @@ import (
 // kind: List. Immutable; the same Document may be added to many Builders, also at once.
 type Document struct {
 	entries []entry
+	broken  bool
 	// faults and notes that belong to no entry.
 	faults []finding
 	notes  []finding
 }
+
+// Broken reports whether the text has a syntax error, so that what it holds isn't known.
+func (d *Document) Broken() bool { return d.broken }
 
 // entry is one object of a document.
 type entry struct {
@@ -57,6 +61,7 @@ type Builder struct {
 type addition struct {
 	document *Document
 	at       Origin
+	old      bool // from Keep
 }
 
 // NewBuilder returns an empty Builder. Objects that the Builder itself makes (Namespaces that the input
@@ -66,25 +71,36 @@ func NewBuilder(previous *Set) *Builder { return &Builder{previous: previous} }
 // Add adds a document that begins at an origin. The order of calls doesn't matter: what depends on an
 // order depends on that of origins.
 func (b *Builder) Add(document *Document, at Origin) {
-	b.added = append(b.added, addition{document, at})
+	b.added = append(b.added, addition{document: document, at: at})
+}
+
+// Keep adds the last good form of a document whose present text can't be read: those of its objects that
+// no added document defines stay in the set. Its problems and notes aren't reported.
+func (b *Builder) Keep(document *Document, at Origin) {
+	b.added = append(b.added, addition{document: document, at: at, old: true})
+}
+
+func compareAdditions(x, y addition) int {
+	switch {
+	case x.old == y.old:
+		return compareOrigins(x.at, y.at)
+	case x.old:
+		return 1
+	}
+	return -1
 }
 
 // Build makes the Set, and returns everything that is wrong with the input, sorted by origin. Of two
 // objects with one Key the first by file and line is kept.
 func (b *Builder) Build() (*Set, []Problem) {
-	slices.SortStableFunc(b.added, func(x, y addition) int { return compareOrigins(x.at, y.at) })
+	slices.SortStableFunc(b.added, compareAdditions)
 	set := &Set{facts: map[Key]facts{}}
 	objects := map[*kind][]Object{}
 	var problems []Problem
 	for _, one := range b.added {
-		problems = append(problems, place(one.document.faults, one.at)...)
-		for _, note := range one.document.notes {
-			set.notes = append(set.notes, Warning(note.at(one.at)))
-		}
-		for i := range one.document.entries {
-			e := &one.document.entries[i]
-			problems = append(problems, place(e.faults, one.at)...)
-			problems = append(problems, b.enter(set, objects, e, one.at)...)
+		found := b.include(set, objects, one)
+		if !one.old {
+			problems = append(problems, found...)
 		}
 	}
 	for _, k := range kinds {
@@ -95,6 +111,25 @@ func (b *Builder) Build() (*Set, []Problem) {
 	}
 	slices.SortFunc(problems, compareProblems)
 	return set, problems
+}
+
+// include puts the objects of one document into the set.
+func (b *Builder) include(set *Set, objects map[*kind][]Object, one addition) []Problem {
+	problems := place(one.document.faults, one.at)
+	for i := range one.document.entries {
+		e := &one.document.entries[i]
+		if _, taken := set.facts[e.key]; taken && one.old {
+			continue
+		}
+		problems = append(problems, place(e.faults, one.at)...)
+		problems = append(problems, b.enter(set, objects, e, one.at)...)
+	}
+	if !one.old {
+		for _, note := range one.document.notes {
+			set.notes = append(set.notes, Warning(note.at(one.at)))
+		}
+	}
+	return problems
 }
 
 // enter puts an object into the set, unless its name is taken. Then an invalid policy with the same

@@ -16,8 +16,15 @@ import (
 // by the Builder that it is added to. Pure; text isn't kept.
 func Decode(text []byte) *Document {
 	document := &Document{}
-	all, faults := parse(text)
-	document.faults = faults
+	all, syntax := parse(text)
+	if syntax != nil {
+		document.broken = true
+		if rest, ok := readablePart(text, *syntax); ok {
+			all = append(all, rest)
+		} else {
+			document.faults = append(document.faults, *syntax)
+		}
+	}
 	for _, one := range all {
 		if one.value == nil && len(one.faults) == 0 { // nothing but comments
 			continue

@@ -95,7 +95,7 @@ type parsed struct {
 var errorLine = regexp.MustCompile(`^yaml: (?:line (\d+): )?`)
 
 // parse returns the documents of a text, and the fault that ended reading, if any.
-func parse(text []byte) ([]parsed, []finding) {
+func parse(text []byte) ([]parsed, *finding) {
 	if trimmed := bytes.TrimSpace(text); len(trimmed) > 0 && trimmed[0] == '{' {
 		if all, ok := parseJSON(text); ok {
 			return all, nil
@@ -110,7 +110,7 @@ func parse(text []byte) ([]parsed, []finding) {
 			return all, nil
 		}
 		if err != nil {
-			return all, []finding{syntaxFault(err)}
+			return all, syntaxFault(err)
 		}
 		value, faults := generic(&document, len(text))
 		// A structure that is readable but faulty, such as one with a key twice, is decoded all the same:
@@ -119,9 +119,9 @@ func parse(text []byte) ([]parsed, []finding) {
 	}
 }
 
-func syntaxFault(err error) finding {
+func syntaxFault(err error) *finding {
 	text := err.Error()
-	f := finding{line: 1}
+	f := &finding{line: 1}
 	if match := errorLine.FindStringSubmatch(text); match != nil {
 		text = text[len(match[0]):]
 		if line, err := strconv.Atoi(match[1]); err == nil {
@@ -130,6 +130,31 @@ func syntaxFault(err error) finding {
 	}
 	f.message = "isn't valid YAML: " + text + "; nothing of this document is used"
 	return f
+}
+
+// maxShortening is how many lines before a syntax error are given up to find a readable beginning.
+const maxShortening = 20
+
+// readablePart returns the beginning of a document before a syntax error, with the error as its fault.
+// A policy names its targets first as a rule, and they must not be served without it because of a slip
+// further down.
+func readablePart(text []byte, syntax finding) (parsed, bool) {
+	lines := bytes.SplitAfter(text, []byte("\n"))
+	end := min(syntax.line, len(lines))
+	for least := max(1, end-maxShortening); end >= least; end-- {
+		part := bytes.Join(lines[:end], nil)
+		var node yaml.Node
+		if yaml.Unmarshal(part, &node) != nil || node.Kind != yaml.DocumentNode {
+			continue
+		}
+		value, faults := generic(&node, len(part))
+		object, _ := value.(map[string]any)
+		if object["apiVersion"] == nil || object["kind"] == nil || object["kind"] == "List" {
+			return parsed{}, false
+		}
+		return parsed{value: value, node: &node, faults: append([]finding{syntax}, faults...)}, true
+	}
+	return parsed{}, false
 }
 
 // parseJSON reads a stream of JSON objects strictly (RFC 8259, unique names), and false if it isn't one.

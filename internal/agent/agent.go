@@ -1,0 +1,206 @@
+// Package agent runs a data plane: it takes snapshots, loads their policies into the authorizer, and
+// only then shows Envoy the configuration that refers to them. Both live in this one process, so no
+// protocol is needed to keep Envoy from naming a policy that its authorizer hasn't got.
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/sync/errgroup"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/health"
+	healthpb "google.golang.org/grpc/health/grpc_health_v1"
+
+	"github.com/gatehouse-proxy/gatehouse/extauthz"
+	"github.com/gatehouse-proxy/gatehouse/internal/xds"
+	"github.com/gatehouse-proxy/gatehouse/security/jwt"
+	"github.com/gatehouse-proxy/gatehouse/security/policy"
+	"github.com/gatehouse-proxy/gatehouse/snapshot"
+)
+
+// Config says where an agent listens. Both sockets are Unix sockets of mode 0600.
+type Config struct {
+	XDSSocket        string
+	AuthorizerSocket string
+	JWKS             *jwt.Fetcher
+	Logger           *slog.Logger
+	Registerer       prometheus.Registerer // nil: no metrics
+	// OnReject is told of resources that Envoy refused; may be nil.
+	OnReject func(xds.Rejection)
+}
+
+// Agent is one data plane's. Methods are safe for concurrent use, but Apply, which is called from one
+// goroutine.
+type Agent struct {
+	config   Config
+	log      *slog.Logger
+	policies *policies
+	xds      *xds.Server
+	current  atomic.Pointer[snapshot.Snapshot]
+}
+
+// New returns an agent that serves nothing until [Agent.Run].
+func New(config Config) *Agent {
+	return &Agent{
+		config:   config,
+		log:      config.Logger,
+		policies: newPolicies(policy.Deps{JWKS: config.JWKS, Logger: config.Logger}, config.Logger),
+		xds:      xds.NewServer(config.Logger, config.OnReject),
+	}
+}
+
+// Apply puts snap in force: its policies at once, its configuration as Envoy takes it. The errors, by
+// policy reference, say which policies can't be enforced; their routes answer 503.
+func (a *Agent) Apply(snap *snapshot.Snapshot) map[string]error {
+	faults := a.policies.load(snap, time.Now())
+	a.current.Store(snap)
+	a.xds.Publish(snap)
+	return faults
+}
+
+// Synced reports whether every connected Envoy has answered for the whole of the last snapshot.
+func (a *Agent) Synced() bool {
+	snap := a.current.Load()
+	return snap != nil && a.xds.Synced(snap)
+}
+
+// WaitSynced returns when Synced holds, or the context's error.
+func (a *Agent) WaitSynced(ctx context.Context) error {
+	for {
+		changed := a.xds.Changed()
+		if a.Synced() {
+			return nil
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// Rejections lists what Envoy refused of the last snapshot.
+func (a *Agent) Rejections() []xds.Rejection { return a.xds.Rejections() }
+
+// Run serves until ctx ends and removes the sockets.
+func (a *Agent) Run(ctx context.Context) error {
+	authorizer, err := listen(a.config.AuthorizerSocket)
+	if err != nil {
+		return err
+	}
+	control, err := listen(a.config.XDSSocket)
+	if err != nil {
+		return errors.Join(err, authorizer.Close())
+	}
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return serve(ctx, authorizer, a.authorizer()) })
+	group.Go(func() error { return serve(ctx, control, a.control()) })
+	group.Go(func() error { a.sweep(ctx); return nil })
+	return group.Wait()
+}
+
+func (a *Agent) authorizer() *grpc.Server {
+	server := NewAuthorizerServer()
+	options := []extauthz.Option{extauthz.WithLogger(a.log), extauthz.OnVerdict(NewAudit(a.log, a.config.Registerer).Verdict)}
+	extauthz.NewServer(a.policies.choose, options...).Register(server)
+	checks := health.NewServer()
+	checks.SetServingStatus("ext_authz", healthpb.HealthCheckResponse_SERVING)
+	healthpb.RegisterHealthServer(server, checks)
+	return server
+}
+
+// NewAuthorizerServer returns a gRPC server with the limits and buffers of one that only Envoy calls.
+func NewAuthorizerServer(options ...grpc.ServerOption) *grpc.Server {
+	const window = 1 << 20 // set explicitly, it also spares the bandwidth probes
+	return grpc.NewServer(append([]grpc.ServerOption{
+		grpc.NumStreamWorkers(64), grpc.MaxConcurrentStreams(16384),
+		grpc.InitialWindowSize(window), grpc.InitialConnWindowSize(window),
+		grpc.MaxRecvMsgSize(16 << 20),
+	}, options...)...)
+}
+
+func (a *Agent) control() *grpc.Server {
+	server := grpc.NewServer()
+	a.xds.Register(server)
+	return server
+}
+
+// sweep drops policies a while after Envoy has let go of them.
+func (a *Agent) sweep(ctx context.Context) {
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case now := <-tick.C:
+			if a.xds.Connected() > 0 && !a.Synced() {
+				a.policies.extend(now)
+			}
+			a.policies.sweep(now)
+		}
+	}
+}
+
+// listen binds a temporary path and renames it, so that a predecessor's socket is taken over without a
+// moment in which there is none.
+func listen(path string) (net.Listener, error) {
+	temporary := path + ".new"
+	if err := os.Remove(temporary); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, err
+	}
+	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: temporary, Net: "unix"})
+	if err != nil {
+		return nil, fmt.Errorf("socket %s: %w", path, err)
+	}
+	l.SetUnlinkOnClose(false)
+	if err := errors.Join(os.Chmod(temporary, 0o600), os.Rename(temporary, path)); err != nil {
+		return nil, errors.Join(err, l.Close())
+	}
+	return &socket{UnixListener: l, path: path}, nil
+}
+
+// socket removes its path when closed, unless a successor has taken the path over.
+type socket struct {
+	*net.UnixListener
+	path string
+}
+
+func (s *socket) Close() error {
+	err := s.UnixListener.Close()
+	if removal := os.Remove(s.path); removal != nil && !errors.Is(removal, os.ErrNotExist) {
+		err = errors.Join(err, removal)
+	}
+	return err
+}
+
+// serve runs server until ctx ends, lets calls under way finish for a second, and stops.
+func serve(ctx context.Context, l net.Listener, server *grpc.Server) error {
+	stopped := make(chan struct{})
+	go func() {
+		defer close(stopped)
+		<-ctx.Done()
+		StopServer(server)
+	}()
+	err := server.Serve(l)
+	if ctx.Err() == nil {
+		return err
+	}
+	<-stopped
+	return nil
+}
+
+// StopServer lets calls under way finish for a second, then ends them.
+func StopServer(server *grpc.Server) {
+	force := time.AfterFunc(time.Second, server.Stop)
+	defer force.Stop()
+	server.GracefulStop()
+}

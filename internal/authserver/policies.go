@@ -1,0 +1,72 @@
+package authserver
+
+import (
+	"sync/atomic"
+
+	"github.com/gatehouse-proxy/gatehouse/exchange"
+	"github.com/gatehouse-proxy/gatehouse/security/jwt"
+	"github.com/gatehouse-proxy/gatehouse/security/policy"
+	"github.com/gatehouse-proxy/gatehouse/translator"
+	translated "github.com/gatehouse-proxy/gatehouse/translator/policy"
+	"github.com/gatehouse-proxy/gatehouse/translator/resource"
+)
+
+const policyKey = "gatehouse.policy"
+
+// policies holds the compiled policies by namespace/name.
+type policies struct {
+	translator *translator.Translator
+	fetcher    *jwt.Fetcher
+	config     Config
+	current    atomic.Pointer[map[string]*policy.Policy]
+}
+
+func newPolicies(t *translator.Translator, fetcher *jwt.Fetcher, config Config) *policies {
+	p := &policies{translator: t, fetcher: fetcher, config: config}
+	p.current.Store(&map[string]*policy.Policy{})
+	return p
+}
+
+func (p *policies) len() int { return len(*p.current.Load()) }
+
+// choose goes by what Envoy's configuration says, never by what the client sent. nil is denied.
+func (p *policies) choose(r *exchange.Request) exchange.Authorizer {
+	name, ok := r.Extension(policyKey)
+	if !ok {
+		name = p.config.DefaultPolicy
+	}
+	if chosen, ok := (*p.current.Load())[name]; ok {
+		return chosen
+	}
+	return nil
+}
+
+// load compiles every policy of the set. One that can't be used denies with 503.
+func (p *policies) load(set *resource.Set, problems []resource.Problem) {
+	for _, problem := range problems {
+		p.config.Logger.Error(problem.String())
+	}
+	next := map[string]*policy.Policy{}
+	for _, s := range p.translator.Policies(set) {
+		next[s.Spec.Name] = p.compile(s)
+	}
+	old := p.current.Swap(&next)
+	for _, gone := range *old {
+		gone.Close()
+	}
+}
+
+func (p *policies) compile(s *translated.Security) *policy.Policy {
+	unusable := func(reason string) *policy.Policy {
+		p.config.Logger.Error("policy can't be enforced; its requests are answered 503", "policy", s.Spec.Name, "error", reason)
+		return policy.Unusable(s.Spec.Name, reason)
+	}
+	if s.ExtAuth != nil {
+		return unusable("spec.extAuth is Envoy's part; configure that filter in Envoy itself and remove it here")
+	}
+	compiled, err := policy.Compile(s.Spec, policy.Deps{Data: s.Data, JWKS: p.fetcher, CORSHeaders: true, Logger: p.config.Logger})
+	if err != nil {
+		return unusable(err.Error())
+	}
+	return compiled
+}

@@ -1,0 +1,113 @@
+// Package authserver serves SecurityPolicies to an Envoy that Gatehouse doesn't configure.
+package authserver
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"strings"
+
+	"golang.org/x/sync/errgroup"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/health"
+	healthpb "google.golang.org/grpc/health/grpc_health_v1"
+
+	"github.com/gatehouse-proxy/gatehouse/extauthz"
+	"github.com/gatehouse-proxy/gatehouse/internal/agent"
+	"github.com/gatehouse-proxy/gatehouse/internal/source/files"
+	"github.com/gatehouse-proxy/gatehouse/internal/standalone"
+	"github.com/gatehouse-proxy/gatehouse/security/jwt"
+	"github.com/gatehouse-proxy/gatehouse/translator"
+)
+
+// Config says what is served where.
+type Config struct {
+	Paths                        []string
+	Listen                       string // host:port or unix:/path
+	DefaultPolicy                string // namespace/name; "" denies requests that name none
+	TLSCert, TLSKey, TLSClientCA string // PEM files; without TLSCert the port speaks plain HTTP/2
+	AllowPrivateJWKS             bool
+	Logger                       *slog.Logger
+}
+
+// Check reports flags that don't go together.
+func (c *Config) Check() error {
+	if (c.TLSCert == "") != (c.TLSKey == "") {
+		return errors.New("--tls-cert and --tls-key go together")
+	}
+	if c.TLSClientCA != "" && c.TLSCert == "" {
+		return errors.New("--tls-client-ca needs --tls-cert and --tls-key")
+	}
+	if c.DefaultPolicy != "" && strings.Count(c.DefaultPolicy, "/") != 1 {
+		return errors.New("--default-policy is NAMESPACE/NAME")
+	}
+	return nil
+}
+
+// Run serves until ctx ends.
+func Run(ctx context.Context, config Config) error {
+	source, err := files.New(config.Paths)
+	if err != nil {
+		return fmt.Errorf("%w: %w", standalone.ErrInput, err)
+	}
+	fetcher := jwt.NewFetcher(jwt.FetcherOptions{AllowPrivateAddresses: config.AllowPrivateJWKS, Logger: config.Logger})
+	defer fetcher.Close()
+	policies := newPolicies(translator.New(translator.Options{}), fetcher, config)
+	set, problems, err := source.Load()
+	if err != nil {
+		return fmt.Errorf("%w: %w", standalone.ErrInput, err)
+	}
+	policies.load(set, problems)
+
+	credentials, err := serverCredentials(config)
+	if err != nil {
+		return fmt.Errorf("%w: %w", standalone.ErrEnvironment, err)
+	}
+	listener, err := listen(config.Listen)
+	if err != nil {
+		return fmt.Errorf("%w: %w", standalone.ErrEnvironment, err)
+	}
+	server, state := newServer(policies, config.Logger, credentials)
+	config.Logger.Info("serving", "address", listener.Addr().String(), "policies", policies.len())
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return server.Serve(listener) })
+	group.Go(func() error { return source.Watch(ctx, policies.load) })
+	group.Go(func() error {
+		<-ctx.Done()
+		state.Shutdown()
+		agent.StopServer(server)
+		return nil
+	})
+	return group.Wait()
+}
+
+func newServer(p *policies, log *slog.Logger, credentials []grpc.ServerOption) (*grpc.Server, *health.Server) {
+	server := agent.NewAuthorizerServer(credentials...)
+	extauthz.NewServer(p.choose, extauthz.WithLogger(log), extauthz.OnVerdict(agent.NewAudit(log, nil).Verdict)).Register(server)
+	state := health.NewServer()
+	state.SetServingStatus("ext_authz", healthpb.HealthCheckResponse_SERVING)
+	healthpb.RegisterHealthServer(server, state)
+	return server, state
+}
+
+// listen binds host:port or unix:/path. A socket file that nobody listens on is replaced.
+func listen(address string) (net.Listener, error) {
+	path, ok := strings.CutPrefix(address, "unix:")
+	if !ok {
+		return net.Listen("tcp", address)
+	}
+	if conn, err := net.Dial("unix", path); err == nil {
+		return nil, errors.Join(fmt.Errorf("%s is in use by another process", path), conn.Close())
+	}
+	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, err
+	}
+	l, err := net.Listen("unix", path)
+	if err != nil {
+		return nil, err
+	}
+	return l, os.Chmod(path, 0o600)
+}

@@ -1,0 +1,223 @@
+package standalone
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/gatehouse-proxy/gatehouse/internal/admin"
+	"github.com/gatehouse-proxy/gatehouse/internal/agent"
+	"github.com/gatehouse-proxy/gatehouse/internal/proxy"
+	"github.com/gatehouse-proxy/gatehouse/internal/source/files"
+	"github.com/gatehouse-proxy/gatehouse/internal/state"
+	"github.com/gatehouse-proxy/gatehouse/security/jwt"
+	"github.com/gatehouse-proxy/gatehouse/translator"
+	"github.com/gatehouse-proxy/gatehouse/translator/envoy"
+)
+
+// gateway is a running one.
+type gateway struct {
+	config   Config
+	log      *slog.Logger
+	dir      *state.Dir
+	source   *files.Source
+	report   *report
+	pipeline *pipeline
+	agent    *agent.Agent
+	envoy    *proxy.Process // nil with NoEnvoy
+	metrics  *prometheus.Registry
+	jwks     *jwt.Fetcher
+
+	readiness sync.Mutex
+	unready   error
+}
+
+// Run runs a gateway until ctx ends, then drains and stops it. The error wraps ErrInput or
+// ErrEnvironment where that is the reason.
+func Run(ctx context.Context, config Config) error {
+	g := &gateway{config: config, log: config.Logger, unready: errors.New("starting")}
+	if err := g.prepare(ctx); err != nil {
+		return err
+	}
+	defer func() { _ = g.dir.Close() }()
+	defer g.jwks.Close()
+	return g.run(ctx)
+}
+
+// prepare does what can fail before anything is started.
+func (g *gateway) prepare(ctx context.Context) error {
+	binary, err := g.findEnvoy(ctx)
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrEnvironment, err)
+	}
+	if g.source, err = files.New(g.config.Paths); err != nil {
+		return fmt.Errorf("%w: %w", ErrInput, err)
+	}
+	if g.dir, err = state.LockDir(g.config.StateDir); err != nil {
+		return fmt.Errorf("%w: %w", ErrEnvironment, err)
+	}
+	seal, err := SealKey(g.dir.Path(SealKeyFile))
+	if err != nil {
+		return errors.Join(fmt.Errorf("%w: %w", ErrEnvironment, err), g.dir.Close())
+	}
+	g.metrics = prometheus.NewRegistry()
+	g.metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	g.jwks = jwt.NewFetcher(jwt.FetcherOptions{AllowPrivateAddresses: g.config.AllowPrivateJWKS, Logger: g.log})
+	g.agent = agent.New(agent.Config{
+		XDSSocket: g.dir.Path("xds.sock"), AuthorizerSocket: g.dir.Path("authorizer.sock"),
+		JWKS: g.jwks, Logger: g.log, Registerer: g.metrics,
+	})
+	g.report = newReport(g.log)
+	g.pipeline = &pipeline{
+		translator: translator.New(translator.Options{
+			ControllerNames: []string{translator.ControllerName, translator.EnvoyGatewayControllerName}, SealKey: seal,
+		}),
+		agent: g.agent, report: g.report, log: g.log,
+	}
+	return g.prepareEnvoy(binary)
+}
+
+func (g *gateway) findEnvoy(ctx context.Context) (string, error) {
+	if g.config.Envoy == NoEnvoy {
+		return "", nil
+	}
+	binary, err := proxy.Find(g.config.Envoy)
+	if err != nil {
+		return "", err
+	}
+	return binary, proxy.CheckVersion(ctx, binary)
+}
+
+func (g *gateway) prepareEnvoy(binary string) error {
+	options := envoy.BootstrapOptions{
+		NodeID: "gatehouse", XDSSocket: g.dir.Path("xds.sock"), AuthorizerSocket: g.dir.Path("authorizer.sock"),
+		AdminSocket: g.dir.Path("admin.sock"),
+	}
+	bootstrap, err := envoy.YAML(envoy.NewBootstrap(options))
+	if err != nil {
+		return err
+	}
+	if binary == "" {
+		path := g.dir.Path("envoy.yaml")
+		g.log.Info("no Envoy is started; start one with this bootstrap", "command", "envoy -c "+path)
+		return os.WriteFile(path, bootstrap, 0o600)
+	}
+	g.envoy = proxy.New(proxy.Config{
+		Binary: binary, Bootstrap: bootstrap, Dir: g.dir.Path(), AdminSocket: options.AdminSocket,
+		Concurrency: g.config.Concurrency, LogLevel: g.config.EnvoyLogLevel,
+		Logger: g.log.With("component", "envoy"), Stdout: g.config.Stdout,
+	})
+	return nil
+}
+
+// run starts the servers, then Envoy, and ends them in reverse: Envoy drains while the authorizer still
+// answers.
+func (g *gateway) run(ctx context.Context) error {
+	set, problems, err := g.source.Load()
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrInput, err)
+	}
+	g.pipeline.apply(set, problems)
+	servers, stopServers := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopServers()
+	group, groupCtx := errgroup.WithContext(servers)
+	group.Go(func() error { return g.agent.Run(groupCtx) })
+	if err := g.serveAdmin(groupCtx, group); err != nil {
+		stopServers()
+		return errors.Join(fmt.Errorf("%w: %w", ErrEnvironment, err), group.Wait())
+	}
+	work, stopWork := context.WithCancel(ctx)
+	defer stopWork()
+	group.Go(func() error {
+		defer stopServers()
+		defer stopWork()
+		return g.work(work)
+	})
+	context.AfterFunc(groupCtx, stopWork) // a server that fails ends the gateway
+	return group.Wait()
+}
+
+// work runs Envoy and the watch until ctx ends.
+func (g *gateway) work(ctx context.Context) error {
+	group, ctx := errgroup.WithContext(ctx)
+	if g.envoy != nil {
+		group.Go(func() error {
+			if err := g.envoy.Run(ctx); err != nil {
+				return fmt.Errorf("%w: %w", ErrEnvironment, err)
+			}
+			return nil
+		})
+	}
+	group.Go(func() error { return g.announce(ctx) })
+	if g.config.NoWatch {
+		group.Go(func() error { <-ctx.Done(); return nil })
+	} else {
+		group.Go(func() error { return g.source.Watch(ctx, g.pipeline.apply) })
+	}
+	return group.Wait()
+}
+
+// announce prints the line "ready" once everything of the first translation that can serve does.
+func (g *gateway) announce(ctx context.Context) error {
+	if err := g.waitInForce(ctx); err != nil {
+		return nil //nolint:nilerr // ctx ended before the gateway was ready
+	}
+	g.readiness.Lock()
+	g.unready = nil
+	g.readiness.Unlock()
+	_, err := io.WriteString(g.config.Stdout, "ready\n")
+	return err
+}
+
+func (g *gateway) ready() error {
+	g.readiness.Lock()
+	defer g.readiness.Unlock()
+	return g.unready
+}
+
+func (g *gateway) serveAdmin(ctx context.Context, group *errgroup.Group) error {
+	options := admin.Options{Ready: g.ready, Gatherer: g.metrics, Logger: g.log}
+	if g.envoy != nil {
+		options.Envoy = g.envoy.Admin().Transport
+	}
+	for _, server := range []struct {
+		address string
+		handler func(admin.Options) http.Handler
+	}{{g.config.AdminAddress, admin.New}, {g.config.MetricsAddress, admin.Metrics}} {
+		if server.address == "" {
+			continue
+		}
+		l, err := net.Listen("tcp", server.address)
+		if err != nil {
+			return fmt.Errorf("%w; choose another with --admin-address or --metrics-address", err)
+		}
+		options.Address = server.address
+		serveHTTP(ctx, group, l, server.handler(options))
+	}
+	return nil
+}
+
+func serveHTTP(ctx context.Context, group *errgroup.Group, l net.Listener, handler http.Handler) {
+	server := &http.Server{Handler: handler, ReadHeaderTimeout: 10 * time.Second}
+	group.Go(func() error {
+		if err := server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+			return err
+		}
+		return nil
+	})
+	group.Go(func() error {
+		<-ctx.Done()
+		return server.Close()
+	})
+}

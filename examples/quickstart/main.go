@@ -5,6 +5,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"os/signal"
@@ -29,13 +30,14 @@ func main() {
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
 	defer stop()
-	if err := run(ctx, *port, *bin); err != nil {
+	if err := run(ctx, os.Stdout, *port, *bin); err != nil {
 		fmt.Fprintln(os.Stderr, "quickstart:", err)
 		os.Exit(1)
 	}
 }
 
-func run(ctx context.Context, port int, bin string) (err error) {
+// run runs the quickstart until ctx ends. What there is to try goes to out.
+func run(ctx context.Context, out io.Writer, port int, bin string) (err error) {
 	dir, err := os.MkdirTemp("", "gatehouse-")
 	if err != nil {
 		return err
@@ -71,10 +73,10 @@ func run(ctx context.Context, port int, bin string) (err error) {
 	if err != nil {
 		return err
 	}
-	printTrials(os.Stdout, ports, token)
+	printTrials(out, ports, token)
 	select {
 	case <-ctx.Done():
-		fmt.Println("\nstopping")
+		fmt.Fprintln(out, "\nstopping")
 		return nil
 	case name := <-children.ended():
 		return fmt.Errorf("%s ended by itself", name)
@@ -86,7 +88,7 @@ func start(ctx context.Context, children *family, p programs, ports ports, confi
 	if err := children.start("backend", p.backend, "--listen", ports.address(ports.backend)); err != nil {
 		return err
 	}
-	if err := children.start("processor", p.processor, "--listen", ports.address(ports.processor)); err != nil {
+	if err := children.start("processor", p.processor, "--log-level", "warn", "--listen", ports.address(ports.processor)); err != nil {
 		return err
 	}
 	return children.startGateway(ctx, p.gatehouse, "run", "-f", config, "--state", state,

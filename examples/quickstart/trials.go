@@ -3,26 +3,40 @@ package main
 import (
 	"fmt"
 	"io"
+	"strings"
 )
 
-// trial is a curl line and what it must answer. `make fresh` runs the printed lines and compares.
+// trial is a request and what it must answer. It is printed as a curl line that can be pasted into a
+// shell, with the answer to expect as a comment; `make fresh` runs the printed lines and compares.
 type trial struct {
-	curl string
+	method  string   // "": GET
+	user    string   // name:password
+	headers []string // "name: value"; $TOKEN stands for the token
+	url     string
 	// want is a status, and after " with " what the answer holds, joined by " and ".
 	want string
 }
 
-// printTrials prints lines that can be pasted into a shell: what to expect is a comment.
-func printTrials(w io.Writer, p ports, token string) {
-	fmt.Fprintf(w, "\nThe gateway is ready. Try, in another terminal:\n\n  TOKEN=%s\n", token)
-	for _, group := range trials("http://"+p.address(p.http), "https://"+p.address(p.https)) {
-		fmt.Fprintf(w, "\n  # %s\n", group.title)
-		for _, t := range group.trials {
-			fmt.Fprintf(w, "  curl -si %s  # %s\n", t.curl, t.want)
-		}
+// curl returns the trial's curl line without the expectation.
+func (t trial) curl() string {
+	line := "curl -si"
+	if strings.HasPrefix(t.url, "https:") {
+		line += " -k" // the certificate is self-signed
 	}
-	fmt.Fprintf(w, "\nEnvoy's admin pages: http://%s   metrics: http://%s/metrics\nCtrl-C stops everything.\n",
-		p.address(p.admin), p.address(p.metrics))
+	if t.method != "" {
+		line += " -X " + t.method
+	}
+	if t.user != "" {
+		line += " -u " + t.user
+	}
+	for _, header := range t.headers {
+		quote := "'"
+		if strings.Contains(header, "$") {
+			quote = `"`
+		}
+		line += " -H " + quote + header + quote
+	}
+	return line + " " + t.url
 }
 
 type group struct {
@@ -30,45 +44,63 @@ type group struct {
 	trials []trial
 }
 
-func trials(plain, tls string) []group {
-	const bearer = `-H "authorization: Bearer $TOKEN" `
-	const origin = `-H 'origin: https://app.example' `
+func printTrials(w io.Writer, p ports, token string) {
+	fmt.Fprintf(w, "\nThe gateway is ready. Try, in another terminal:\n\n  TOKEN=%s\n", token)
+	for _, group := range trials(p) {
+		fmt.Fprintf(w, "\n  # %s\n", group.title)
+		for _, t := range group.trials {
+			fmt.Fprintf(w, "  %s  # %s\n", t.curl(), t.want)
+		}
+	}
+	fmt.Fprintf(w, "\nEnvoy's admin pages: http://%s   metrics: http://%s/metrics\nCtrl-C stops everything.\n",
+		p.address(p.admin), p.address(p.metrics))
+}
+
+func trials(p ports) []group {
+	const (
+		bearer = "authorization: Bearer ${TOKEN}"
+		origin = "origin: https://app.example"
+		asks   = "access-control-request-method: PUT"
+		allows = "access-control-allow-origin: https://app.example"
+		alice  = "alice:wonderland"
+		bob    = "bob:builder"
+	)
+	at := "http://" + p.address(p.http)
 	return []group{
 		{"no policy", []trial{
-			{plain + "/public", `200 with "path": "/public"`},
-			{"-k " + tls + "/public", "200"},
+			{url: at + "/public", want: `200 with "path": "/public"`},
+			{url: "https://" + p.address(p.https) + "/public", want: "200"},
 		}},
 		{"user name and password (basic.yaml)", []trial{
-			{plain + "/basic", `401 with www-authenticate: Basic realm="demo"`},
-			{"-u alice:wonderland " + plain + "/basic", `200 with "x-user": "alice"`},
-			{"-u bob:builder -H 'x-user: root' " + plain + "/basic", `200 with "x-user": "bob"`},
-			{"-u alice:wrong " + plain + "/basic", "401"},
+			{url: at + "/basic", want: `401 with www-authenticate: Basic realm="demo"`},
+			{user: alice, url: at + "/basic", want: `200 with "x-user": "alice"`},
+			{user: bob, headers: []string{"x-user: root"}, url: at + "/basic", want: `200 with "x-user": "bob"`},
+			{user: "alice:wrong", url: at + "/basic", want: "401"},
 		}},
 		{"bearer token, claims as headers (jwt.yaml)", []trial{
-			{plain + "/jwt", "401 with www-authenticate: Bearer"},
-			{bearer + plain + "/jwt", `200 with "x-user": "alice" and "x-roles": "reader,editor"`},
-			{`-H "authorization: Bearer ${TOKEN}x" ` + plain + "/jwt", "401"},
+			{url: at + "/jwt", want: "401 with www-authenticate: Bearer"},
+			{headers: []string{bearer}, url: at + "/jwt", want: `200 with "x-user": "alice" and "x-roles": "reader,editor"`},
+			{headers: []string{bearer + "x"}, url: at + "/jwt", want: "401"},
 		}},
 		{"CORS, also on a denial (cors.yaml)", []trial{
-			{"-X OPTIONS " + origin + "-H 'access-control-request-method: PUT' " + plain + "/cors",
-				"204 with access-control-allow-origin: https://app.example"},
-			{origin + plain + "/cors", "401 with access-control-allow-origin: https://app.example and vary: Origin"},
-			{origin + "-u alice:wonderland " + plain + "/cors", "200 with access-control-allow-origin: https://app.example"},
-			{"-X OPTIONS -H 'origin: https://evil.example' -H 'access-control-request-method: PUT' " + plain + "/cors", "403"},
+			{method: "OPTIONS", headers: []string{origin, asks}, url: at + "/cors", want: "204 with " + allows},
+			{headers: []string{origin}, url: at + "/cors", want: "401 with " + allows + " and vary: Origin"},
+			{user: alice, headers: []string{origin}, url: at + "/cors", want: "200 with " + allows},
+			{method: "OPTIONS", headers: []string{"origin: https://evil.example", asks}, url: at + "/cors", want: "403"},
 		}},
 		{"a rule in Rego (rego.yaml)", []trial{
-			{bearer + plain + "/rego", "200"},
-			{bearer + "-X DELETE " + plain + "/rego", "403"},
+			{headers: []string{bearer}, url: at + "/rego", want: "200"},
+			{method: "DELETE", headers: []string{bearer}, url: at + "/rego", want: "403"},
 		}},
 		{"password or token, one is enough (any.yaml)", []trial{
-			{plain + "/any", "401"},
-			{"-u bob:builder " + plain + "/any", `200 with "x-user": "bob"`},
-			{bearer + plain + "/any", `200 with "x-user": "alice"`},
+			{url: at + "/any", want: "401"},
+			{user: bob, url: at + "/any", want: `200 with "x-user": "bob"`},
+			{headers: []string{bearer}, url: at + "/any", want: `200 with "x-user": "alice"`},
 		}},
-		{"a custom processor in Go (processor/main.go)", []trial{
-			{plain + "/tenants/acme/orders", `200 with "x-tenant": "acme" and x-processed-by: quickstart`},
-			{"-H 'x-tenant: forged' " + plain + "/tenants/acme/orders", `200 with "x-tenant": "acme"`},
-			{plain + "/tenants", "404"},
+		{"a custom processor in Go (tenants.yaml, processor/main.go)", []trial{
+			{url: at + "/tenants/acme/orders", want: `200 with "x-tenant": "acme" and x-processed-by: quickstart`},
+			{headers: []string{"x-tenant: forged"}, url: at + "/tenants/acme/orders", want: `200 with "x-tenant": "acme"`},
+			{url: at + "/tenants", want: "404"},
 		}},
 	}
 }

@@ -23,6 +23,7 @@ func (p *Process) stop(ctx context.Context, c *child) {
 		p.drain(drainCtx, c)
 		cancel()
 	}
+	c.words.ending.Store(true)
 	// Errors mean that the process has ended meanwhile.
 	_ = c.process.Signal(syscall.SIGTERM)
 	if !c.waitFor(killAfter) {

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"strings"
 	"sync"
+	"sync/atomic"
 )
 
 // logFormat is level, logger and message with its line breaks escaped, so that a line is a record.
@@ -21,6 +22,8 @@ const (
 type lineLogger struct {
 	logger  *slog.Logger
 	partial []byte
+	// ending is set when Envoy was told to end: it then warns of the signal and of each broken stream.
+	ending atomic.Bool
 
 	mu   sync.Mutex
 	last []string
@@ -60,7 +63,10 @@ func (w *lineLogger) flush() {
 	if level >= slog.LevelError {
 		w.remember(message)
 	}
-	w.logger.LogAttrs(context.Background(), level, message, slog.String("component", "envoy"), slog.String("logger", logger))
+	if w.ending.Load() {
+		level = slog.LevelDebug
+	}
+	w.logger.LogAttrs(context.Background(), level, message, slog.String("logger", logger))
 }
 
 func (w *lineLogger) remember(message string) {

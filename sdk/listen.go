@@ -19,7 +19,7 @@ func listen(ctx context.Context, addr string) (net.Listener, error) {
 	if !ok {
 		return config.Listen(ctx, "tcp", addr)
 	}
-	if err := removeStale(path); err != nil {
+	if err := vacant(path); err != nil {
 		return nil, err
 	}
 	// The socket is made under another name and renamed, so that nobody can connect before its mode is
@@ -44,8 +44,8 @@ func listen(ctx context.Context, addr string) (net.Listener, error) {
 	return &socket{Listener: listener, path: path}, nil
 }
 
-// removeStale removes a socket that nobody listens on; what is no socket, and what answers, stays.
-func removeStale(path string) error {
+// vacant refuses a path whose socket is in use, or that is no socket.
+func vacant(path string) error {
 	info, err := os.Lstat(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
@@ -64,7 +64,7 @@ func removeStale(path string) error {
 	if !errors.Is(err, syscall.ECONNREFUSED) {
 		return fmt.Errorf("listen %s: %w", path, err)
 	}
-	return os.Remove(path)
+	return nil // stale, renaming replaces it
 }
 
 // socket removes its path when it is closed, under the name that it got by renaming.

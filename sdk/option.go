@@ -27,7 +27,9 @@ type settings struct {
 }
 
 // WithLogger sends everything that is logged to log; the default is [slog.Default].
-func WithLogger(log *slog.Logger) ServerOption { return serverOption(func(s *settings) { s.log = log }) }
+func WithLogger(log *slog.Logger) ServerOption {
+	return serverOption(func(s *settings) { s.log = log })
+}
 
 // DefaultDrain is the time for draining without [WithDrain].
 const DefaultDrain = 10 * time.Second

@@ -19,7 +19,7 @@ import threading
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 READY_WITHIN = 40 * 60  # s; without caches everything is downloaded and compiled
 END_WITHIN = 60  # s
-LAST_LINE = "Ctrl-C stops everything."
+LAST_LINE = "ready"
 # What would let a clone use this machine's state.
 DROPPED = {"ENVOY", "GOCACHE", "GOMODCACHE", "GOPATH", "GOBIN", "GOFLAGS", "GOENV", "MAKEFLAGS", "MAKELEVEL", "MFLAGS",
            "PORT", "XDG_STATE_HOME", "XDG_CACHE_HOME", "XDG_CONFIG_HOME"}
@@ -74,7 +74,7 @@ def read_until_ready(run):
         for line in run.stdout:
             print("  |", line, end="", flush=True)
             lines.append(line.strip())
-            if line.strip() == LAST_LINE or line.strip().endswith(LAST_LINE):
+            if line.strip() == LAST_LINE:
                 return lines
     finally:
         timer.cancel()

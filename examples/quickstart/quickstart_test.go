@@ -75,7 +75,7 @@ func readUntilReady(out io.Reader) []string {
 	var lines []string
 	for s := bufio.NewScanner(out); s.Scan(); {
 		lines = append(lines, s.Text())
-		if strings.HasPrefix(s.Text(), "Ctrl-C") {
+		if s.Text() == "ready" {
 			return lines
 		}
 	}

@@ -44,6 +44,8 @@ type group struct {
 	trials []trial
 }
 
+// printTrials ends with a line that is exactly "ready", as the gateway's own: a program that started
+// the quickstart has then read all that there is to try.
 func printTrials(w io.Writer, p ports, token string) {
 	fmt.Fprintf(w, "\nThe gateway is ready. Try, in another terminal:\n\n  TOKEN=%s\n", token)
 	for _, group := range trials(p) {
@@ -52,7 +54,7 @@ func printTrials(w io.Writer, p ports, token string) {
 			fmt.Fprintf(w, "  %s  # %s\n", t.curl(), t.want)
 		}
 	}
-	fmt.Fprintf(w, "\nEnvoy's admin pages: http://%s   metrics: http://%s/metrics\nCtrl-C stops everything.\n",
+	fmt.Fprintf(w, "\nEnvoy's admin pages: http://%s   metrics: http://%s/metrics\nCtrl-C stops everything.\nready\n",
 		p.address(p.admin), p.address(p.metrics))
 }
 

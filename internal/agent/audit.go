@@ -35,8 +35,8 @@ func NewAudit(log *slog.Logger, registerer prometheus.Registerer) *Audit {
 	return a
 }
 
-// Verdict has the form of an [extauthz.OnVerdict] observer. Of the request it logs what names it, never
-// a header or the query, where credentials may stand.
+// Verdict has the form of an [extauthz.OnVerdict] observer. Of the request it logs what names it in the
+// access log too, never another header or the query, where credentials may stand.
 func (a *Audit) Verdict(ctx context.Context, r *exchange.Request, v exchange.Verdict, took time.Duration) {
 	a.seconds.Observe(took.Seconds())
 	allowed := "false"
@@ -54,6 +54,6 @@ func (a *Audit) Verdict(ctx context.Context, r *exchange.Request, v exchange.Ver
 	route, _ := r.Extension("gatehouse.route")
 	ref, _ := r.Extension(policyKey)
 	a.log.LogAttrs(ctx, slog.LevelInfo, "denied",
-		slog.String("request_id", r.Head().ID), slog.String("route", route), slog.String("policy", ref),
+		slog.String("request_id", r.Header.Get("x-request-id")), slog.String("route", route), slog.String("policy", ref),
 		slog.Int("status", status), slog.String("reason", v.Reason))
 }

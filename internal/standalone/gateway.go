@@ -102,7 +102,7 @@ func (g *gateway) findEnvoy(ctx context.Context) (string, error) {
 func (g *gateway) prepareEnvoy(binary string) error {
 	options := envoy.BootstrapOptions{
 		NodeID: "gatehouse", XDSSocket: g.dir.Path("xds.sock"), AuthorizerSocket: g.dir.Path("authorizer.sock"),
-		AdminSocket: g.dir.Path("admin.sock"),
+		AdminSocket: g.dir.Path(adminSocket),
 	}
 	bootstrap, err := envoy.YAML(envoy.NewBootstrap(options))
 	if err != nil {
@@ -116,8 +116,17 @@ func (g *gateway) prepareEnvoy(binary string) error {
 	g.envoy = proxy.New(proxy.Config{
 		Binary: binary, Bootstrap: bootstrap, Dir: g.dir.Path(), AdminSocket: options.AdminSocket,
 		Concurrency: g.config.Concurrency, LogLevel: g.config.EnvoyLogLevel,
-		Logger: g.log.With("component", "envoy"), Stdout: g.config.Stdout,
+		Logger: g.log, Stdout: g.config.Stdout,
 	})
+	return nil
+}
+
+const adminSocket = "admin.sock"
+
+func removeSocket(path string) error {
+	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
 	return nil
 }
 
@@ -156,7 +165,7 @@ func (g *gateway) work(ctx context.Context) error {
 			if err := g.envoy.Run(ctx); err != nil {
 				return fmt.Errorf("%w: %w", ErrEnvironment, err)
 			}
-			return nil
+			return removeSocket(g.dir.Path(adminSocket)) // Envoy leaves it behind
 		})
 	}
 	group.Go(func() error { return g.announce(ctx) })

@@ -6,6 +6,8 @@ import (
 	bootstrap "github.com/envoyproxy/go-control-plane/envoy/config/bootstrap/v3"
 	cluster "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
 	core "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	overloadv3 "github.com/envoyproxy/go-control-plane/envoy/config/overload/v3"
+	connections "github.com/envoyproxy/go-control-plane/envoy/extensions/resource_monitors/downstream_connections/v3"
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/types/known/anypb"
 	"google.golang.org/protobuf/types/known/structpb"
@@ -29,7 +31,8 @@ func NewBootstrap(o BootstrapOptions) *bootstrap.Bootstrap {
 		StaticResources: &bootstrap.Bootstrap_StaticResources{
 			Clusters: []*cluster.Cluster{socketCluster(ClusterAuthorizer, o.AuthorizerSocket)},
 		},
-		LayeredRuntime: runtime(),
+		LayeredRuntime:  runtime(),
+		OverloadManager: overload(),
 	}
 	if o.AdminSocket != "" {
 		out.Admin = &bootstrap.Admin{Address: pipe(o.AdminSocket)}
@@ -77,6 +80,18 @@ func runtime() *bootstrap.LayeredRuntime {
 			"re2.max_program_size.error_level": structpb.NewNumberValue(4294967295),
 			"re2.max_program_size.warn_level":  structpb.NewNumberValue(1000),
 		}}},
+	}}}
+}
+
+// maxConnections bounds the clients' connections to the whole Envoy, so that a flood of them is refused
+// before it eats the memory. A connection costs some 10 KiB.
+const maxConnections = 50_000
+
+func overload() *overloadv3.OverloadManager {
+	return &overloadv3.OverloadManager{ResourceMonitors: []*overloadv3.ResourceMonitor{{
+		Name: "envoy.resource_monitors.global_downstream_max_connections",
+		ConfigType: &overloadv3.ResourceMonitor_TypedConfig{TypedConfig: typed(
+			&connections.DownstreamConnectionsConfig{MaxActiveDownstreamConnections: maxConnections})},
 	}}}
 }
 

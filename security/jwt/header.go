@@ -5,14 +5,11 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
-	"unicode/utf8"
 
 	"github.com/gatehouse-proxy/gatehouse/exchange"
 	"github.com/gatehouse-proxy/gatehouse/security/config"
+	"github.com/gatehouse-proxy/gatehouse/security/field"
 )
-
-// maxHeaderValue bounds one emitted header (S18), well below what upstreams take for all together.
-const maxHeaderValue = 8 << 10
 
 // claimHeader copies one claim to a request header.
 type claimHeader struct {
@@ -27,7 +24,7 @@ func compileClaimHeader(spec config.ClaimToHeader) (claimHeader, error) {
 	if err != nil {
 		return claimHeader{}, err
 	}
-	if err := CheckHeaderName(spec.Header); err != nil {
+	if err := field.CheckName(spec.Header); err != nil {
 		return claimHeader{}, err
 	}
 	switch spec.Format {
@@ -36,39 +33,6 @@ func compileClaimHeader(spec config.ClaimToHeader) (claimHeader, error) {
 		return claimHeader{}, fmt.Errorf("format %q is none of String, CSV and JSON", spec.Format)
 	}
 	return claimHeader{header: strings.ToLower(spec.Header), text: spec.Claim, path: path, format: spec.Format}, nil
-}
-
-// CheckHeaderName refuses names that aren't tokens (RFC 9110 section 5.1) and those by which a verdict
-// would change how the message is framed or routed.
-func CheckHeaderName(name string) error {
-	for i := range len(name) {
-		c := name[i]
-		if !('a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || strings.IndexByte("!#$%&'*+-.^_`|~", c) >= 0) {
-			return fmt.Errorf("header %q is no valid name", name)
-		}
-	}
-	switch lower := strings.ToLower(name); lower {
-	case "":
-		return fmt.Errorf("empty header name")
-	case "host", "connection", "content-length", "transfer-encoding", "te", "trailer", "upgrade", "keep-alive", "proxy-connection":
-		return fmt.Errorf("header %q can't be written by a policy", name)
-	default:
-		if strings.HasPrefix(lower, "x-gatehouse-") {
-			return fmt.Errorf("header %q: x-gatehouse- is reserved", name)
-		}
-	}
-	return nil
-}
-
-// ValidHeaderValue reports whether a value may be emitted: UTF-8 without control characters but tab,
-// and not too large (S18).
-func ValidHeaderValue(value string) bool {
-	for i := range len(value) {
-		if value[i] < 0x20 && value[i] != '\t' || value[i] == 0x7f {
-			return false
-		}
-	}
-	return len(value) <= maxHeaderValue && utf8.ValidString(value)
 }
 
 // fields writes the claims' headers. A claim that isn't there, or whose type the format can't show,
@@ -89,7 +53,7 @@ func (p *provider) fields(claims map[string]any) ([]exchange.Field, error) {
 		if !shown {
 			continue
 		}
-		if !ValidHeaderValue(text) {
+		if !field.ValidValue(text) {
 			return nil, ErrClaim
 		}
 		fields = append(fields, exchange.Field{Name: h.header, Value: text})

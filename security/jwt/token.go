@@ -1,6 +1,14 @@
 package jwt
 
-import "strings"
+import (
+	"encoding/base64"
+	"strings"
+
+	"github.com/gatehouse-proxy/gatehouse/security/strictjson"
+)
+
+// maxDepth bounds the nesting of a header or payload (S23).
+const maxDepth = 32
 
 // maxToken is the largest token that is looked at (S23). Proxies limit all headers together to about
 // four times that.
@@ -63,4 +71,26 @@ func parseHeader(segment string) (header, error) {
 		}
 	}
 	return h, nil
+}
+
+// decodeSegment is base64url as RFC 7515 section 2 has it: no padding, no other trailing bits. Go's
+// decoder skips line breaks even in strict mode; split has refused them for the whole token.
+func decodeSegment(segment string) ([]byte, error) {
+	raw, err := base64.RawURLEncoding.Strict().DecodeString(segment)
+	if err != nil {
+		return nil, ErrMalformed
+	}
+	return raw, nil
+}
+
+func decodeObject(raw []byte) (map[string]any, error) {
+	value, err := strictjson.Decode(raw, maxDepth)
+	if err != nil {
+		return nil, ErrMalformed
+	}
+	object, ok := value.(map[string]any)
+	if !ok {
+		return nil, ErrMalformed
+	}
+	return object, nil
 }

@@ -57,7 +57,17 @@ func (p *Policy) decide(ctx context.Context, r *exchange.Request) exchange.Verdi
 			return deny(http.StatusForbidden, ruleReason(by))
 		}
 	}
-	return p.allow(r, found)
+	if p.opa == nil {
+		return p.allow(r, found, nil)
+	}
+	decision, err := p.opa.Decide(ctx, r, found.caller)
+	switch {
+	case err != nil:
+		return opaFault(err)
+	case !decision.Allowed:
+		return p.opaDenies(&decision)
+	}
+	return p.allow(r, found, &decision)
 }
 
 func ruleReason(by string) string {
@@ -65,22 +75,6 @@ func ruleReason(by string) string {
 		return ReasonDefaultDenied
 	}
 	return ReasonRuleDenied
-}
-
-// allow is the only place where a verdict becomes an allow.
-func (p *Policy) allow(r *exchange.Request, found finding) exchange.Verdict {
-	verdict := exchange.Verdict{Allow: true, Reason: ReasonAllowed}
-	if found.token != nil {
-		verdict.Set = found.token.Headers
-		verdict.Metadata = found.token.Metadata
-		verdict.RecomputeRoute = found.token.RecomputeRoute
-	}
-	if p.usernameHeader != "" && found.user != "" && !contains(verdict.Set, p.usernameHeader) {
-		// The token's fields are shared: a full slice makes append copy.
-		verdict.Set = append(verdict.Set[:len(verdict.Set):len(verdict.Set)], exchange.Field{Name: p.usernameHeader, Value: found.user})
-	}
-	verdict.Remove = p.identity.remove(r, verdict.Set)
-	return verdict
 }
 
 // dry lets a denied request pass as an anonymous one.

@@ -10,7 +10,9 @@ import (
 	"github.com/gatehouse-proxy/gatehouse/security/basic"
 	"github.com/gatehouse-proxy/gatehouse/security/config"
 	"github.com/gatehouse-proxy/gatehouse/security/cors"
+	"github.com/gatehouse-proxy/gatehouse/security/field"
 	"github.com/gatehouse-proxy/gatehouse/security/jwt"
+	"github.com/gatehouse-proxy/gatehouse/security/rego"
 	"github.com/gatehouse-proxy/gatehouse/security/rules"
 )
 
@@ -47,6 +49,7 @@ type Policy struct {
 	bearerRealm    string
 
 	rules    *rules.Rules
+	opa      *rego.Policy
 	identity identityHeaders
 }
 
@@ -67,7 +70,12 @@ func Compile(spec *config.Policy, deps Deps) (*Policy, error) {
 	default:
 		return nil, fmt.Errorf("authMode: %q is neither All nor Any", spec.Mode)
 	}
-	for _, stage := range []func(*config.Policy, Deps) error{p.compileCORS, p.compileBasic, p.compileRules, p.compileJWT, p.compileIdentity} {
+	var err error
+	if p.bearerRealm, err = quoted(spec.Name); err != nil {
+		return nil, fmt.Errorf("name: %w", err)
+	}
+	// JWT is the last stage that can register anything: what fails before has nothing to undo.
+	for _, stage := range []func(*config.Policy, Deps) error{p.compileCORS, p.compileBasic, p.compileRules, p.compileOPA, p.compileJWT, p.compileIdentity} {
 		if err := stage(spec, deps); err != nil {
 			p.Close()
 			return nil, err
@@ -121,7 +129,7 @@ func (p *Policy) compileBasic(spec *config.Policy, deps Deps) error {
 	}
 	p.basicChallenge = "Basic realm=" + realm + `, charset="UTF-8"`
 	if b.ForwardUsernameHeader != "" {
-		if err := jwt.CheckHeaderName(b.ForwardUsernameHeader); err != nil {
+		if err := field.CheckName(b.ForwardUsernameHeader); err != nil {
 			return fmt.Errorf("basicAuth.forwardUsernameHeader: %w", err)
 		}
 		p.usernameHeader = strings.ToLower(b.ForwardUsernameHeader)
@@ -133,9 +141,6 @@ func (p *Policy) compileJWT(spec *config.Policy, deps Deps) (err error) {
 	j := spec.JWT
 	if j == nil {
 		return nil
-	}
-	if p.bearerRealm, err = quoted(spec.Name); err != nil {
-		return fmt.Errorf("name: %w", err)
 	}
 	p.optional, p.failOpen = j.Optional, j.FailOpen
 	p.jwt, err = jwt.Compile(j, deps.Data, deps.JWKS)
@@ -149,6 +154,13 @@ func (p *Policy) compileRules(spec *config.Policy, _ Deps) (err error) {
 	return err
 }
 
+func (p *Policy) compileOPA(spec *config.Policy, deps Deps) (err error) {
+	if spec.OPA != nil {
+		p.opa, err = rego.Compile(spec.OPA, deps.Data)
+	}
+	return err
+}
+
 func (p *Policy) compileIdentity(spec *config.Policy, _ Deps) error {
 	names := append([]string(nil), spec.Strip...)
 	if p.usernameHeader != "" {
@@ -158,7 +170,7 @@ func (p *Policy) compileIdentity(spec *config.Policy, _ Deps) error {
 		names = append(names, p.jwt.HeaderNames()...)
 	}
 	for _, name := range spec.Strip {
-		if err := jwt.CheckHeaderName(name); err != nil {
+		if err := field.CheckName(name); err != nil {
 			return fmt.Errorf("strip: %w", err)
 		}
 	}

@@ -21,7 +21,8 @@ const (
 	ReasonOPAError           = "opa_error"
 	ReasonOPATimeout         = "opa_timeout"
 	ReasonBodyTooLarge       = "opa_body_too_large"
-	ReasonBodyMalformed      = "opa_body_malformed"
+	ReasonBodyMissing        = "opa_body_missing"
+	ReasonAmbiguous          = "opa_request_ambiguous"
 	ReasonUnusable           = "policy_unusable"
 	ReasonPanic              = "policy_panic"
 

@@ -1,9 +1,12 @@
 package policy
 
 import (
+	"errors"
 	"net/http"
+	"strings"
 
 	"github.com/gatehouse-proxy/gatehouse/exchange"
+	"github.com/gatehouse-proxy/gatehouse/security/rego"
 )
 
 // The bodies: one for each kind of failure, whichever check failed (S47).
@@ -34,7 +37,7 @@ func (p *Policy) refuse(found finding) exchange.Verdict {
 // only for requests that carried a token.
 func (p *Policy) challenges(found finding) []string {
 	var all []string
-	if p.jwt != nil {
+	if p.jwt != nil || p.basic == nil {
 		bearer := "Bearer realm=" + p.bearerRealm
 		if found.reason == ReasonJWTInvalid || found.reason == ReasonJWTExpired {
 			bearer += `, error="invalid_token"`
@@ -45,4 +48,47 @@ func (p *Policy) challenges(found finding) []string {
 		all = append(all, p.basicChallenge)
 	}
 	return all
+}
+
+// opaFault is the answer to an evaluation that gave no decision.
+func opaFault(err error) exchange.Verdict {
+	switch {
+	case errors.Is(err, rego.ErrUndefined):
+		return deny(http.StatusForbidden, ReasonOPAUndefined)
+	case errors.Is(err, rego.ErrAmbiguous):
+		return deny(http.StatusForbidden, ReasonAmbiguous)
+	case errors.Is(err, rego.ErrBodyTooLarge):
+		return deny(http.StatusRequestEntityTooLarge, ReasonBodyTooLarge)
+	case errors.Is(err, rego.ErrBodyMissing):
+		return deny(http.StatusServiceUnavailable, ReasonBodyMissing)
+	case errors.Is(err, rego.ErrTimeout):
+		return deny(http.StatusServiceUnavailable, ReasonOPATimeout)
+	}
+	return deny(http.StatusServiceUnavailable, ReasonOPAError)
+}
+
+// opaDenies writes the reply that Rego asks for; without one it looks like any other denial.
+func (p *Policy) opaDenies(decision *rego.Decision) exchange.Verdict {
+	verdict := deny(decision.Status, ReasonOPADenied)
+	reply := verdict.Reply
+	if _, common := bodies[decision.Status]; !common {
+		reply.Body = []byte(strings.ToLower(http.StatusText(decision.Status)))
+	}
+	if decision.Body != nil {
+		reply.Body = []byte(*decision.Body)
+	}
+	own := http.Header{}
+	for _, f := range decision.Headers {
+		own.Add(f.Name, f.Value)
+	}
+	for _, f := range decision.ResponseHeaders {
+		own.Add(f.Name, f.Value)
+	}
+	for name, values := range own {
+		reply.Header[name] = values
+	}
+	if decision.Status == http.StatusUnauthorized && len(reply.Header["Www-Authenticate"]) == 0 {
+		reply.Header["Www-Authenticate"] = p.challenges(finding{})
+	}
+	return verdict
 }

@@ -1,9 +1,12 @@
-package jwt
+// Package strictjson decodes JSON that somebody else wrote and a policy judges. What two parsers could
+// read in two ways is refused: duplicate member names, invalid UTF-8, data after the value, numbers
+// beyond a float64, and nesting without end.
+package strictjson
 
 import (
 	"bytes"
-	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"io"
 	"strings"
 	"sync"
@@ -11,36 +14,27 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 )
 
-// maxDepth bounds the nesting of a payload (S23); jsontext's own limit is far higher.
-const maxDepth = 32
+// ErrMalformed indicates text that isn't exactly one JSON value within the limits. It holds nothing of
+// the text.
+var ErrMalformed = errors.New("malformed JSON")
 
-// decodeSegment is base64url as RFC 7515 section 2 has it: no padding, no other trailing bits. Go's
-// decoder skips line breaks even in strict mode; the caller has refused them for the whole token.
-func decodeSegment(segment string) ([]byte, error) {
-	raw, err := base64.RawURLEncoding.Strict().DecodeString(segment)
-	if err != nil {
-		return nil, ErrMalformed
-	}
-	return raw, nil
-}
-
-// decoder reads one JSON object in one pass. jsontext refuses duplicate names and invalid UTF-8.
+// decoder reads in one pass. jsontext refuses duplicate names and invalid UTF-8.
 type decoder struct {
 	bytes.Reader
 	*jsontext.Decoder
+	maxDepth int
 }
 
 var decoders = sync.Pool{New: func() any { return &decoder{Decoder: jsontext.NewDecoder(strings.NewReader(""))} }}
 
-// decodeObject decodes a JSON object into nil, bool, string, json.Number, []any and map[string]any.
-func decodeObject(raw []byte) (map[string]any, error) {
+// Decode decodes one value into nil, bool, string, json.Number, []any and map[string]any. Arrays and
+// objects may be nested maxDepth levels; a scalar is a level of its own.
+func Decode(raw []byte, maxDepth int) (any, error) {
 	d := decoders.Get().(*decoder)
-	defer decoders.Put(d)
+	defer d.release()
+	d.maxDepth = maxDepth
 	d.Reader.Reset(raw)
 	d.Decoder.Reset(&d.Reader)
-	if d.PeekKind() != '{' {
-		return nil, ErrMalformed
-	}
 	value, err := d.value(1)
 	if err != nil {
 		return nil, ErrMalformed
@@ -48,11 +42,34 @@ func decodeObject(raw []byte) (map[string]any, error) {
 	if _, err := d.ReadToken(); err != io.EOF {
 		return nil, ErrMalformed
 	}
-	return value.(map[string]any), nil
+	return value, nil
+}
+
+// release keeps the decoder, but not the text of a request.
+func (d *decoder) release() {
+	d.Reader.Reset(nil)
+	decoders.Put(d)
+}
+
+// maxNumber bounds a number's text. Longer ones, and those beyond a float64 such as 1e999999999, exist
+// only to keep big-number arithmetic busy.
+const maxNumber = 64
+
+func number(text string) (any, error) {
+	n := json.Number(text)
+	if len(text) > maxNumber {
+		return nil, ErrMalformed
+	}
+	if len(text) > 15 || strings.ContainsAny(text, "eE") {
+		if _, err := n.Float64(); err != nil {
+			return nil, ErrMalformed
+		}
+	}
+	return n, nil
 }
 
 func (d *decoder) value(depth int) (any, error) {
-	if depth > maxDepth {
+	if depth > d.maxDepth {
 		return nil, ErrMalformed
 	}
 	token, err := d.ReadToken()
@@ -67,7 +84,7 @@ func (d *decoder) value(depth int) (any, error) {
 	case '"':
 		return token.String(), nil
 	case '0':
-		return json.Number(token.String()), nil
+		return number(token.String())
 	case 't', 'f':
 		return token.Bool(), nil
 	}

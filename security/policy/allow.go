@@ -1,0 +1,64 @@
+package policy
+
+import (
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/gatehouse-proxy/gatehouse/exchange"
+	"github.com/gatehouse-proxy/gatehouse/security/rego"
+)
+
+// allow is the only place where a verdict becomes an allow. decision is nil without Rego.
+func (p *Policy) allow(r *exchange.Request, found finding, decision *rego.Decision) exchange.Verdict {
+	verdict := exchange.Verdict{Allow: true, Reason: ReasonAllowed}
+	if found.token != nil {
+		verdict.Set = found.token.Headers
+		verdict.Metadata = found.token.Metadata
+		verdict.RecomputeRoute = found.token.RecomputeRoute
+	}
+	if p.usernameHeader != "" && found.user != "" && !contains(verdict.Set, p.usernameHeader) {
+		// The token's fields are shared: a full slice makes append copy.
+		verdict.Set = append(slices.Clip(verdict.Set), exchange.Field{Name: p.usernameHeader, Value: found.user})
+	}
+	if decision == nil {
+		verdict.Remove = p.identity.remove(r, verdict.Set)
+		return verdict
+	}
+	verdict.Set = overridden(verdict.Set, decision)
+	verdict.Remove = withRemovals(p.identity.remove(r, verdict.Set), verdict.Set, decision.Remove)
+	verdict.ResponseSet = decision.ResponseHeaders
+	verdict.Metadata = mergedMetadata(verdict.Metadata, decision.Metadata)
+	return verdict
+}
+
+// overridden lets Rego replace or remove what authentication would set: its author is the policy's.
+func overridden(set []exchange.Field, decision *rego.Decision) []exchange.Field {
+	if len(decision.Headers)+len(decision.Remove) == 0 {
+		return set
+	}
+	kept := slices.DeleteFunc(slices.Clone(set), func(f exchange.Field) bool {
+		return contains(decision.Headers, f.Name) || slices.ContainsFunc(decision.Remove, func(name string) bool { return strings.EqualFold(name, f.Name) })
+	})
+	return append(kept, decision.Headers...)
+}
+
+// withRemovals adds names to remove. What is set stays: Envoy removes last (S15).
+func withRemovals(remove []string, set []exchange.Field, names []string) []string {
+	for _, name := range names {
+		if lower := strings.ToLower(name); !contains(set, lower) && !slices.Contains(remove, lower) {
+			remove = append(remove, lower)
+		}
+	}
+	return remove
+}
+
+// mergedMetadata keeps a provider's name for its payload, whatever Rego writes.
+func mergedMetadata(token, opa map[string]any) map[string]any {
+	if len(opa) == 0 {
+		return token
+	}
+	merged := maps.Clone(opa)
+	maps.Copy(merged, token)
+	return merged
+}

@@ -1,0 +1,276 @@
+package rego
+
+import (
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/gatehouse-proxy/gatehouse/exchange"
+	"github.com/gatehouse-proxy/gatehouse/security/identity"
+	"github.com/open-policy-agent/opa/v1/ast"
+)
+
+// builder makes the input of one request, only the parts that are read. The first error sticks: it
+// denies.
+type builder struct {
+	policy *Policy
+	r      *exchange.Request
+	err    error
+}
+
+// Terms that every request shares.
+var (
+	emptyObject = ast.NewTerm(ast.NewObject())
+	version     = ast.ObjectTerm(member("ext_authz", ast.StringTerm("v3")), member("encoding", ast.StringTerm("protojson")))
+	methods     = terms("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "http", "https", "HTTP/1.1", "HTTP/2", "HTTP/3")
+)
+
+func terms(texts ...string) map[string]*ast.Term {
+	all := map[string]*ast.Term{}
+	for _, text := range texts {
+		all[text] = ast.StringTerm(text)
+	}
+	return all
+}
+
+func member(name string, value *ast.Term) [2]*ast.Term {
+	return [2]*ast.Term{ast.InternedTerm(name), value}
+}
+
+// object collects the members that are read.
+type object struct {
+	reads   *reads
+	members [][2]*ast.Term
+}
+
+// put adds a member if it is read. make may return nil for one that this request doesn't have.
+func (o *object) put(name string, make func(*reads) *ast.Term) {
+	if part := o.reads.part(name); part != nil {
+		if value := make(part); value != nil {
+			o.members = append(o.members, member(name, value))
+		}
+	}
+}
+
+func (o *object) text(name, value string) {
+	if o.reads.part(name) != nil {
+		o.members = append(o.members, member(name, textTerm(value)))
+	}
+}
+
+func (o *object) term() *ast.Term { return ast.ObjectTerm(o.members...) }
+
+func textTerm(value string) *ast.Term {
+	if shared, found := methods[value]; found {
+		return shared
+	}
+	return ast.StringTerm(value)
+}
+
+func (p *Policy) input(r *exchange.Request, caller *identity.Identity) (*ast.Term, error) {
+	b := &builder{policy: p, r: r}
+	o := object{reads: p.reads}
+	o.put("attributes", b.attributes)
+	o.put("identity", func(part *reads) *ast.Term { return identityTerm(part, caller) })
+	o.put("peer", b.peer)
+	o.put("version", func(*reads) *ast.Term { return version })
+	b.target(&o)
+	b.body(&o)
+	return o.term(), b.err
+}
+
+func (b *builder) fail(err error) *ast.Term {
+	if b.err == nil {
+		b.err = err
+	}
+	return nil
+}
+
+func (b *builder) attributes(part *reads) *ast.Term {
+	o := object{reads: part}
+	o.put("request", b.request)
+	o.put("source", b.source)
+	o.put("destination", func(part *reads) *ast.Term {
+		to := b.r.Conn().Destination
+		return addressTerm(part, to.Addr(), to.Port(), "")
+	})
+	o.put("contextExtensions", func(*reads) *ast.Term {
+		var members [][2]*ast.Term
+		b.r.Extensions(func(key, value string) bool {
+			members = append(members, [2]*ast.Term{ast.StringTerm(key), ast.StringTerm(value)})
+			return true
+		})
+		return ast.ObjectTerm(members...)
+	})
+	o.put("tlsSession", func(part *reads) *ast.Term {
+		tls := object{reads: part}
+		if name := b.r.Conn().ServerName; name != "" {
+			tls.text("sni", name)
+		}
+		return tls.term()
+	})
+	return o.term()
+}
+
+func (b *builder) request(part *reads) *ast.Term {
+	o := object{reads: part}
+	o.put("http", b.http)
+	o.put("time", func(*reads) *ast.Term {
+		return ast.StringTerm(b.r.Head().Time.UTC().Format(time.RFC3339Nano))
+	})
+	return o.term()
+}
+
+func (b *builder) http(part *reads) *ast.Term {
+	head := b.r.Head()
+	o := object{reads: part, members: make([][2]*ast.Term, 0, 4)}
+	o.text("id", head.ID)
+	o.text("method", head.Method)
+	o.text("path", head.Path)
+	o.text("host", head.Authority)
+	o.text("scheme", head.Scheme)
+	o.text("protocol", head.Protocol)
+	o.put("size", func(*reads) *ast.Term { return ast.NumberTerm(sizeNumber(head.Size)) })
+	o.put("headers", b.headers)
+	if b.policy.readsBody {
+		o.put("body", b.bodyText)
+	}
+	if !validText(head.Method) || !validText(head.Path) || !validText(head.Authority) {
+		b.fail(ErrAmbiguous)
+	}
+	return o.term()
+}
+
+// headers builds the named headers, or all of them. Bytes that are no UTF-8 can't be shown as they are,
+// and shown otherwise they could match what they aren't (S19).
+func (b *builder) headers(part *reads) *ast.Term {
+	if !part.all {
+		o := object{reads: part}
+		for name := range part.parts {
+			if value, found := b.header(name); found {
+				o.text(name, value)
+			}
+		}
+		return o.term()
+	}
+	names := []string{":authority", ":method", ":path", ":scheme"}
+	for name := range b.r.Header.All() {
+		if lower := strings.ToLower(name); !slices.Contains(names, lower) {
+			names = append(names, lower)
+		}
+	}
+	members := make([][2]*ast.Term, 0, len(names))
+	for _, name := range names {
+		value, _ := b.header(name)
+		members = append(members, [2]*ast.Term{ast.StringTerm(name), ast.StringTerm(value)})
+	}
+	return ast.ObjectTerm(members...)
+}
+
+// header returns the lines of a lower-case name joined (S12). A policy that writes a name in upper case
+// finds nothing, as with opa-envoy-plugin.
+func (b *builder) header(name string) (string, bool) {
+	head := b.r.Head()
+	switch name {
+	case ":authority":
+		return head.Authority, true
+	case ":method":
+		return head.Method, true
+	case ":path":
+		return head.Path, true
+	case ":scheme":
+		return head.Scheme, true
+	}
+	if name != strings.ToLower(name) {
+		return "", false
+	}
+	value, lines := b.r.Header.Lookup(name)
+	if lines > 1 {
+		separator := ","
+		if name == "cookie" {
+			separator = "; "
+		}
+		value = strings.Join(b.r.Header.Values(name), separator)
+	}
+	if !validText(value) {
+		b.fail(ErrAmbiguous)
+	}
+	return value, lines > 0
+}
+
+func (b *builder) source(part *reads) *ast.Term {
+	conn := b.r.Conn()
+	port := uint16(0)
+	if conn.Peer.Addr().Unmap() == conn.Client.Unmap() {
+		port = conn.Peer.Port()
+	}
+	return addressTerm(part, conn.Client, port, conn.Principal)
+}
+
+// addressTerm is Envoy's shape. An unknown address isn't there, so that a rule about it is undefined.
+func addressTerm(part *reads, addr netip.Addr, port uint16, principal string) *ast.Term {
+	o := object{reads: part}
+	if addr.IsValid() {
+		o.put("address", func(part *reads) *ast.Term {
+			outer := object{reads: part}
+			outer.put("socketAddress", func(part *reads) *ast.Term {
+				inner := object{reads: part}
+				inner.text("address", addr.Unmap().String())
+				if port != 0 {
+					inner.put("portValue", func(*reads) *ast.Term { return ast.IntNumberTerm(int(port)) })
+				}
+				return inner.term()
+			})
+			return outer.term()
+		})
+	}
+	if principal != "" {
+		o.text("principal", principal)
+	}
+	return o.term()
+}
+
+func (b *builder) peer(part *reads) *ast.Term {
+	o := object{reads: part}
+	if peer := b.r.Conn().Peer; peer.IsValid() {
+		o.text("address", peer.Addr().Unmap().String())
+		o.put("port", func(*reads) *ast.Term { return ast.IntNumberTerm(int(peer.Port())) })
+	}
+	return o.term()
+}
+
+// target adds what is parsed from the path. The checks run for every policy that reads the path in any
+// form: a regular expression on the raw path is as easily deceived as a list of segments.
+func (b *builder) target(o *object) {
+	path, query := splitPath(b.r.Path())
+	var parts []string
+	if b.policy.readsPath {
+		var err error
+		if parts, err = segments(path); err != nil {
+			b.fail(err)
+			return
+		}
+	}
+	o.put("parsed_path", func(*reads) *ast.Term {
+		array := make([]*ast.Term, len(parts))
+		for i := range parts {
+			array[i] = ast.StringTerm(parts[i])
+		}
+		return ast.ArrayTerm(array...)
+	})
+	o.put("parsed_query", func(*reads) *ast.Term {
+		value, err := parameters(query)
+		if err != nil {
+			return b.fail(err)
+		}
+		return ast.NewTerm(value)
+	})
+}
+
+func validText(s string) bool { return utf8.ValidString(s) }
+
+func printable(s string) bool {
+	return validText(s) && !strings.ContainsFunc(s, func(c rune) bool { return c < 0x20 || c == 0x7f })
+}

@@ -1,0 +1,152 @@
+package rego
+
+import (
+	"fmt"
+	"regexp"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/open-policy-agent/opa/v1/ast"
+	"github.com/open-policy-agent/opa/v1/topdown"
+)
+
+// The limits of one value that a builtin makes (S41, S43). The deadline can't stop a builtin at work, and
+// a dozen doublings of a string fill the memory before it is looked at again.
+const (
+	maxString   = 1 << 20
+	maxElements = 100_000
+	maxFormat   = 4 << 10
+)
+
+// growing are the builtins whose result can be larger than all of their operands together.
+var growing = []string{
+	"array.concat", "array.flatten", "base64.encode", "concat", "hex.encode", "json.marshal", "json.marshal_with_options", "json.patch",
+	"numbers.range", "numbers.range_step", "object.union", "object.union_n", "regex.replace", "regex.split", "replace", "split", "sprintf",
+	"strings.render_template", "strings.replace_n", "strings.split_n", "urlquery.encode", "urlquery.encode_object", "yaml.marshal",
+}
+
+// init wraps these builtins for the whole process: OPA keeps one table of them and prefers it to
+// whatever a compiler or query is given.
+func init() {
+	for _, name := range growing {
+		original := topdown.GetBuiltin(name)
+		if original == nil {
+			continue
+		}
+		topdown.RegisterBuiltinFunc(name, func(ctx topdown.BuiltinContext, operands []*ast.Term, iter func(*ast.Term) error) error {
+			if multiplies(name, operands) {
+				return tooLarge(ctx, name)
+			}
+			return original(ctx, operands, func(result *ast.Term) error {
+				if large(result) {
+					return tooLarge(ctx, name)
+				}
+				return iter(result)
+			})
+		})
+	}
+}
+
+func tooLarge(ctx topdown.BuiltinContext, name string) error {
+	return topdown.Halt{Err: &topdown.Error{Code: topdown.BuiltinErr, Location: ctx.Location, Message: fmt.Sprintf("%s: the result is too large", name)}}
+}
+
+func large(result *ast.Term) bool {
+	if result == nil {
+		return false
+	}
+	switch value := result.Value.(type) {
+	case ast.String:
+		return len(value) > maxString
+	case *ast.Array:
+		return value.Len() > maxElements
+	case ast.Object:
+		return value.Len() > maxElements
+	}
+	return false
+}
+
+// multiplies bounds, before any work, the results that grow with the product of their operands.
+func multiplies(name string, operands []*ast.Term) bool {
+	switch name {
+	case "replace":
+		return replaced(text(operands, 0), text(operands, 1), text(operands, 2))
+	case "regex.replace":
+		return replaced(text(operands, 0), "", text(operands, 2))
+	case "concat":
+		return count(operands, 1)*len(text(operands, 0)) > maxString
+	case "sprintf":
+		return formatted(text(operands, 0), operands)
+	case "strings.replace_n":
+		return replacedAll(text(operands, 1), operands)
+	case "numbers.range", "numbers.range_step":
+		return wide(operands)
+	}
+	return false
+}
+
+func text(operands []*ast.Term, i int) string {
+	if i >= len(operands) {
+		return ""
+	}
+	value, _ := operands[i].Value.(ast.String)
+	return string(value)
+}
+
+func count(operands []*ast.Term, i int) int {
+	if i >= len(operands) {
+		return 0
+	}
+	if value, ok := operands[i].Value.(interface{ Len() int }); ok {
+		return value.Len()
+	}
+	return 0
+}
+
+func replaced(subject, old, with string) bool {
+	places := utf8.RuneCountInString(subject) + 1
+	if old != "" {
+		places = strings.Count(subject, old)
+	}
+	return len(subject)+places*len(with) > maxString
+}
+
+func replacedAll(subject string, operands []*ast.Term) bool {
+	patterns, ok := operands[0].Value.(ast.Object)
+	if !ok {
+		return false
+	}
+	longest := 0
+	patterns.Foreach(func(_, with *ast.Term) { longest = max(longest, len(text([]*ast.Term{with}, 0))) })
+	return len(subject)+(len(subject)+1)*longest > maxString
+}
+
+// padded is a directive that asks for four digits of padding or more.
+var padded = regexp.MustCompile(`%[^a-zA-Z%]*[0-9]{4}|%[^a-zA-Z%]*\*`)
+
+func formatted(format string, operands []*ast.Term) bool {
+	if len(format) > maxFormat || padded.MatchString(format) {
+		return true
+	}
+	longest := 0
+	if len(operands) > 1 {
+		if arguments, ok := operands[1].Value.(*ast.Array); ok {
+			arguments.Foreach(func(argument *ast.Term) { longest = max(longest, argument.StringLength()) })
+		}
+	}
+	return strings.Count(format, "%")*longest > maxString
+}
+
+func wide(operands []*ast.Term) bool {
+	if len(operands) < 2 {
+		return false
+	}
+	from, okFrom := operands[0].Value.(ast.Number)
+	to, okTo := operands[1].Value.(ast.Number)
+	if !okFrom || !okTo {
+		return false
+	}
+	low, okLow := from.Float64()
+	high, okHigh := to.Float64()
+	return !okLow || !okHigh || max(low, high)-min(low, high) > maxElements
+}

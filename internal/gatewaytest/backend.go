@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strconv"
+	"strings"
 	"sync"
 	"testing"
 )
@@ -29,22 +30,40 @@ type Seen struct {
 	Body    string
 }
 
-// NewBackend starts a backend that signs its answers with name.
+// NewBackend starts a backend that signs its answers with name, on a free port of 127.0.0.1. A request
+// says by x-want-status and x-want-header ("Name: value", repeatable) what to answer with.
 func NewBackend(t testing.TB, name string) *Backend {
 	t.Helper()
+	return NewBackendAt(t, name, "127.0.0.1:0")
+}
+
+// NewBackendAt is NewBackend at host:port.
+func NewBackendAt(t testing.TB, name, address string) *Backend {
+	t.Helper()
+	listener, err := net.Listen("tcp", address)
+	if err != nil {
+		t.Fatal(err)
+	}
 	b := &Backend{}
-	b.server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	b.server = httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body, _ := io.ReadAll(r.Body)
 		seen := Seen{Backend: name, Method: r.Method, Host: r.Host, Path: r.RequestURI, Header: r.Header, Body: string(body)}
 		b.mu.Lock()
 		b.seen = append(b.seen, seen)
 		b.mu.Unlock()
 		w.Header().Set("Content-Type", "application/json")
+		for _, line := range r.Header.Values("x-want-header") {
+			key, value, _ := strings.Cut(line, ": ")
+			w.Header().Add(key, value)
+		}
 		if status, err := strconv.Atoi(r.Header.Get("x-want-status")); err == nil {
 			w.WriteHeader(status)
 		}
 		_ = json.NewEncoder(w).Encode(seen)
 	}))
+	_ = b.server.Listener.Close()
+	b.server.Listener = listener
+	b.server.Start()
 	t.Cleanup(b.server.Close)
 	b.Port = b.server.Listener.Addr().(*net.TCPAddr).Port
 	return b

@@ -52,9 +52,16 @@ func Args(args ...string) Option { return func(c *exec.Cmd) { c.Args = append(c.
 // Env appends environment variables.
 func Env(env ...string) Option { return func(c *exec.Cmd) { c.Env = append(c.Env, env...) } }
 
+// BinaryVariable names the environment variable that holds the path of a built gatehouse. A test that
+// runs itself again sets it, so that not every process builds one.
+const BinaryVariable = "GATEHOUSE_TEST_BINARY"
+
 // Binary builds gatehouse once for all tests of the process and returns its path.
 func Binary(t testing.TB) string {
 	t.Helper()
+	if path := os.Getenv(BinaryVariable); path != "" {
+		return path
+	}
 	built.Do(func() {
 		dir, err := os.MkdirTemp("", "gatehouse-test-")
 		if err != nil {

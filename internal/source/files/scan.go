@@ -1,0 +1,170 @@
+package files
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/gatehouse-proxy/gatehouse/translator/resource"
+)
+
+// file is one file to read.
+type file struct {
+	name string // as reported
+	path string // as opened; "-" is standard input
+	once bool   // what it gives can be read only once
+}
+
+// scan is what the paths lead to at one time.
+type scan struct {
+	files    []file
+	dirs     []string // every directory that was read
+	problems []resource.Problem
+	// readable is set if a directory could be read; a file shows it when it is read itself.
+	readable bool
+	missing  bool     // a path that was asked for isn't there
+	lost     []string // paths that are there and can't be read
+}
+
+// failed reports a path that can't be read.
+func (s *scan) failed(path string, err error) {
+	if errors.Is(err, fs.ErrNotExist) {
+		s.missing = true
+	} else {
+		s.lost = append(s.lost, path)
+	}
+	s.problem(path, "can't be read: %s", reason(err))
+}
+
+// unreadable is the error if nothing could be read.
+func unreadable(problems []resource.Problem) error {
+	var all []error
+	for _, p := range problems {
+		all = append(all, errors.New(p.String()))
+	}
+	return errors.Join(all...)
+}
+
+func (s *scan) problem(path, format string, args ...any) {
+	s.problems = append(s.problems, resource.Problem{
+		Origin: resource.Origin{File: path}, Message: fmt.Sprintf(format, args...),
+	})
+}
+
+// scanner walks the paths. Every file and directory is taken once, by its real path, however many links
+// lead to it: that also ends loops of links.
+type scanner struct {
+	scan
+	seen map[string]bool
+	once map[string]text
+}
+
+func (s *Source) scan() scan {
+	w := scanner{seen: map[string]bool{}, once: s.once}
+	for _, path := range s.paths {
+		if path == "-" {
+			w.readable = true
+			w.files = append(w.files, file{name: "<stdin>", path: "-", once: true})
+			continue
+		}
+		w.root(filepath.Clean(path))
+	}
+	slices.SortFunc(w.files, func(a, b file) int { return strings.Compare(a.name, b.name) })
+	w.files = slices.CompactFunc(w.files, func(a, b file) bool { return a.name == b.name })
+	return w.scan
+}
+
+// root takes a path that was asked for by name.
+func (w *scanner) root(path string) {
+	if _, done := w.once[path]; done { // a pipe may be gone once it is read
+		w.file(path, true)
+		return
+	}
+	info, err := os.Stat(path)
+	if err != nil {
+		w.failed(path, err)
+		return
+	}
+	if !info.IsDir() {
+		w.file(path, !info.Mode().IsRegular())
+		return
+	}
+	before := len(w.files)
+	if !w.dir(path) {
+		return
+	}
+	w.readable = true
+	if len(w.files) == before {
+		w.problem(path, "holds no file *.yaml, *.yml or *.json that isn't read already")
+	}
+}
+
+func (w *scanner) first(path string) bool {
+	real, err := filepath.EvalSymlinks(path)
+	if err != nil {
+		real = path
+	}
+	if absolute, err := filepath.Abs(real); err == nil {
+		real = absolute
+	}
+	if w.seen[real] {
+		return false
+	}
+	w.seen[real] = true
+	return true
+}
+
+func (w *scanner) file(path string, once bool) {
+	if w.first(path) {
+		w.files = append(w.files, file{name: path, path: path, once: once})
+	}
+}
+
+// dir takes a directory and all below it; it is false if the directory can't be read.
+func (w *scanner) dir(path string) bool {
+	if !w.first(path) {
+		return true
+	}
+	w.dirs = append(w.dirs, path)
+	entries, err := os.ReadDir(path)
+	if err != nil {
+		w.failed(path, err)
+		return false
+	}
+	for _, entry := range entries {
+		// Names with a dot are editors' and version control's, and the directories behind the links of
+		// a mounted ConfigMap (..data and its targets).
+		if strings.HasPrefix(entry.Name(), ".") {
+			continue
+		}
+		w.entry(filepath.Join(path, entry.Name()))
+	}
+	return true
+}
+
+// entry takes what is found in a directory.
+func (w *scanner) entry(path string) {
+	info, err := os.Stat(path) // follows links
+	switch {
+	case err != nil:
+		if _, gone := os.Lstat(path); gone == nil && manifest(path) {
+			w.failed(path, err)
+		}
+	case info.IsDir():
+		w.dir(path)
+	case manifest(path) && info.Mode().IsRegular():
+		w.file(path, false)
+	}
+}
+
+func manifest(path string) bool {
+	switch strings.ToLower(filepath.Ext(path)) {
+	case ".yaml", ".yml", ".json":
+		return true
+	}
+	return false
+}

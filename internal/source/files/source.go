@@ -1,0 +1,219 @@
+package files
+
+import (
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+
+	"github.com/gatehouse-proxy/gatehouse/translator/resource"
+)
+
+// Source reads the objects of some paths. Safe for concurrent use.
+type Source struct {
+	paths []string
+	stdin io.Reader
+
+	mu sync.Mutex // guards what follows
+	// once holds the text of what can be read only once: standard input and pipes.
+	once      map[string]text
+	documents map[digest]*resource.Document // of the last load, by their text
+	good      map[string][]placed           // last good documents by file
+	last      *resource.Set
+	print     digest // of the last load
+}
+
+type digest [sha256.Size]byte
+
+type text struct {
+	content []byte
+	err     error
+}
+
+// placed is a document at its place.
+type placed struct {
+	document *resource.Document
+	at       resource.Origin
+}
+
+// Option changes what New makes.
+type Option interface{ apply(*Source) }
+
+type option func(*Source)
+
+func (o option) apply(s *Source) { o(s) }
+
+// Stdin is what the path "-" reads. Default: os.Stdin.
+func Stdin(from io.Reader) Option { return option(func(s *Source) { s.stdin = from }) }
+
+// New returns a Source of paths: files, directories (all *.yaml, *.yml and *.json below them; names that
+// begin with a dot are left out) and "-" for standard input, which is read once. The paths need not exist
+// yet. It fails if there is no path, or an empty one.
+func New(paths []string, options ...Option) (*Source, error) {
+	if len(paths) == 0 {
+		return nil, errors.New("no path to read manifests from; give a file, a directory or - for standard input")
+	}
+	for _, path := range paths {
+		if path == "" {
+			return nil, errors.New("a path to read manifests from is empty")
+		}
+	}
+	s := &Source{paths: paths, stdin: os.Stdin, once: map[string]text{}}
+	for _, o := range options {
+		o.apply(s)
+	}
+	return s, nil
+}
+
+// Load reads everything anew. Objects of documents that haven't changed since the last Load are the same
+// pointers. The error is not nil only if none of the paths is readable, and says why for each; what was
+// loaded before remains the base of later loads.
+func (s *Source) Load() (*resource.Set, []resource.Problem, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	set, problems, _, err := s.load(s.scan())
+	return set, problems, err
+}
+
+// load makes the set of a scan. changed is false if the scan found what the last load found.
+func (s *Source) load(found scan) (set *resource.Set, problems []resource.Problem, changed bool, err error) {
+	l := loading{
+		Source: s, builder: resource.NewBuilder(s.last), print: sha256.New(), problems: found.problems,
+		documents: map[digest]*resource.Document{}, good: map[string][]placed{},
+	}
+	readable := found.readable
+	for _, f := range found.files {
+		readable = l.file(f) || readable
+	}
+	if !readable {
+		return nil, l.problems, false, unreadable(l.problems)
+	}
+	for _, path := range found.lost {
+		l.keepBelow(path)
+	}
+	for _, p := range l.problems {
+		fmt.Fprintf(l.print, "%q\n", p.String())
+	}
+	set, more := l.builder.Build()
+	print := digest(l.print.Sum(nil))
+	changed = print != s.print || s.last == nil
+	s.documents, s.good, s.last, s.print = l.documents, l.good, set, print
+	return set, append(l.problems, more...), changed, nil
+}
+
+// loading is one load under way.
+type loading struct {
+	*Source
+	builder   *resource.Builder
+	problems  []resource.Problem
+	print     hash.Hash
+	documents map[digest]*resource.Document
+	good      map[string][]placed
+}
+
+// file adds the documents of one file, and reports whether it was readable.
+func (l *loading) file(f file) bool {
+	fmt.Fprintf(l.print, "%q\n", f.name)
+	content, err := l.read(f)
+	if err != nil {
+		l.problems = append(l.problems, resource.Problem{Origin: resource.Origin{File: f.name}, Message: err.Error()})
+		l.keep(f.name)
+		return false
+	}
+	sum := sha256.Sum256(content)
+	l.print.Write(sum[:])
+	var all []placed
+	broken := false
+	for _, chunk := range resource.Split(content) {
+		document := l.decode(chunk.Text)
+		at := resource.Origin{File: f.name, Line: chunk.Line}
+		l.builder.Add(document, at)
+		broken = broken || document.Broken()
+		all = append(all, placed{document, at})
+	}
+	if broken {
+		l.keep(f.name)
+	} else {
+		l.good[f.name] = all
+	}
+	return true
+}
+
+// decode returns the Document of a text, the same for the same text.
+func (l *loading) decode(text []byte) *resource.Document {
+	key := digest(sha256.Sum256(text))
+	document := l.documents[key]
+	if document == nil {
+		document = l.Source.documents[key]
+	}
+	if document == nil {
+		document = resource.Decode(text)
+	}
+	l.documents[key] = document
+	return document
+}
+
+// keep lets the set have what a file held when it was good.
+func (l *loading) keep(name string) {
+	for _, old := range l.Source.good[name] {
+		l.builder.Keep(old.document, old.at)
+	}
+	l.good[name] = l.Source.good[name]
+}
+
+// keepBelow does so for all files of a directory, or for one file.
+func (l *loading) keepBelow(path string) {
+	for name := range l.Source.good {
+		if name == path || strings.HasPrefix(name, path+string(filepath.Separator)) {
+			l.keep(name)
+		}
+	}
+}
+
+// maxSize of one file. A manifest in a cluster is at most about 1.5 MiB.
+const maxSize = 16 << 20
+
+func (s *Source) read(f file) ([]byte, error) {
+	if known, ok := s.once[f.name]; ok {
+		return known.content, known.err
+	}
+	content, err := s.open(f)
+	if f.once {
+		s.once[f.name] = text{content, err}
+	}
+	return content, err
+}
+
+func (s *Source) open(f file) ([]byte, error) {
+	from := s.stdin
+	if f.path != "-" {
+		opened, err := os.Open(f.path)
+		if err != nil {
+			return nil, fmt.Errorf("can't be read: %s", reason(err))
+		}
+		defer opened.Close()
+		from = opened
+	}
+	content, err := io.ReadAll(io.LimitReader(from, maxSize+1))
+	if err != nil {
+		return nil, fmt.Errorf("can't be read: %s", reason(err))
+	}
+	if len(content) > maxSize {
+		return nil, fmt.Errorf("is larger than %d MiB; split it into several files", maxSize>>20)
+	}
+	return content, nil
+}
+
+// reason is an error without the path, which the caller prints.
+func reason(err error) string {
+	var in *os.PathError
+	if errors.As(err, &in) {
+		err = in.Err
+	}
+	return strings.TrimSpace(err.Error())
+}

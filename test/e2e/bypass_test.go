@@ -51,11 +51,11 @@ func TestVerdictOutlivesRouteChanges(t *testing.T) {
 			gatewaytest.Start(t, all(
 				gatewayManifest(port), routeManifest("api", prefix("/api"), "api"), backendManifest("api", api.Port),
 				adminRoute(admin.Port), usersManifest, change(t)))
-			if a := gatewaytest.Get(t, url(port, "/api/x"), "x-role: admin", basicAlice); a.Status != 200 || a.Seen.Backend != "admin" {
+			if a := gatewaytest.Get(t, at(port, "/api/x"), "x-role: admin", basicAlice); a.Status != 200 || a.Seen.Backend != "admin" {
 				t.Fatalf("the other route doesn't work by itself: %d %q", a.Status, a.Body)
 			}
 			before := len(admin.Requests())
-			if a := gatewaytest.Get(t, url(port, "/api/x"), token); a.Status != http.StatusForbidden {
+			if a := gatewaytest.Get(t, at(port, "/api/x"), token); a.Status != http.StatusForbidden {
 				t.Errorf("status %d, want 403: %s", a.Status, a.Body)
 			}
 			if len(admin.Requests()) != before {
@@ -78,7 +78,7 @@ func TestRecomputeBetweenRoutesOfOnePolicy(t *testing.T) {
 		routeManifest("plain", prefix("/"), "one"), routeManifest("chosen", "{headers: [{name: x-role, value: admin}]}", "two"),
 		backendManifest("one", one.Port), backendManifest("two", two.Port), policy))
 	for role, backend := range map[string]string{"user": "one", "admin": "two"} {
-		a := gatewaytest.Get(t, url(port, "/"), "Authorization: Bearer "+issuer.Token(t, map[string]any{"role": role}))
+		a := gatewaytest.Get(t, at(port, "/"), "Authorization: Bearer "+issuer.Token(t, map[string]any{"role": role}))
 		if a.Status != 200 || a.Seen.Backend != backend {
 			t.Errorf("role %s: %d from %q, want 200 from %q", role, a.Status, a.Seen.Backend, backend)
 		}

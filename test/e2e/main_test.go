@@ -105,4 +105,4 @@ func freePort(t *testing.T) int {
 	return envoytest.FreePort(t)
 }
 
-func url(port int, path string) string { return fmt.Sprintf("http://127.0.0.1:%d%s", port, path) }
+func at(port int, path string) string { return fmt.Sprintf("http://127.0.0.1:%d%s", port, path) }

@@ -183,7 +183,7 @@ func TestSyntaxErrorLeavesTheOtherDocumentsOfTheFile(t *testing.T) {
 	path := t.TempDir() + "/all.yaml"
 	write(t, path, service("a")+"---\nkind: [\n---\n"+service("b"))
 	set, problems := load(t, open(t, path))
-	if services(set) != "a b" || len(problems) != 1 || !strings.HasPrefix(problems[0].String(), path+":7: isn't valid YAML") {
+	if services(set) != "a b" || len(problems) != 1 || !strings.HasPrefix(problems[0].String(), path+":6: isn't valid YAML") {
 		t.Errorf("services %q, problems %v", services(set), problems)
 	}
 	if at, _ := set.Origin(resource.Key{Kind: "Service", Namespace: "default", Name: "b"}); at.Line != 8 {

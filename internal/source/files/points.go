@@ -7,7 +7,8 @@ import (
 	"strings"
 )
 
-// points are the places where a change lets the paths lead to something else. All are absolute.
+// points are the places where a change lets the paths lead to something else. All are absolute and without
+// links: inotify knows one directory under one name only.
 type points struct {
 	watched map[string]bool // directories to watch
 	content map[string]bool // those whose every entry matters
@@ -23,8 +24,8 @@ func newPoints(paths []string, found scan) points {
 	}
 	for _, dir := range found.dirs {
 		p.follow(dir)
-		if absolute, err := filepath.Abs(dir); err == nil {
-			p.content[absolute], p.watched[absolute] = true, true
+		if real, err := realPath(dir); err == nil {
+			p.content[real], p.watched[real] = true, true
 		}
 	}
 	for _, f := range found.files {
@@ -33,6 +34,15 @@ func newPoints(paths []string, found scan) points {
 		}
 	}
 	return p
+}
+
+// realPath returns the absolute path without links.
+func realPath(path string) (string, error) {
+	absolute, err := filepath.Abs(path)
+	if err != nil {
+		return "", err
+	}
+	return filepath.EvalSymlinks(absolute)
 }
 
 // maxLinks is how many links one path may lead over, as in Linux.

@@ -104,12 +104,9 @@ func (w *scanner) root(path string) {
 }
 
 func (w *scanner) first(path string) bool {
-	real, err := filepath.EvalSymlinks(path)
+	real, err := realPath(path)
 	if err != nil {
 		real = path
-	}
-	if absolute, err := filepath.Abs(real); err == nil {
-		real = absolute
 	}
 	if w.seen[real] {
 		return false

@@ -113,10 +113,13 @@ func (w *watch) reload() (again bool, err error) {
 	return false, nil
 }
 
+// maxRounds bounds the scans of one reload.
+const maxRounds = 8
+
 // follow scans the paths and watches what it finds, until a scan finds nothing that wasn't watched when
 // it began: what is made in a new directory before it is watched gives no event.
 func (w *watch) follow() (scan, error) {
-	for {
+	for round := 1; ; round++ {
 		found := w.scan()
 		w.points = newPoints(w.paths, found)
 		before := map[string]bool{}
@@ -139,7 +142,8 @@ func (w *watch) follow() (scan, error) {
 		for dir := range before { // of no use any more
 			_ = w.Remove(dir) // it may be gone already
 		}
-		if !fresh {
+		// Directories that are made faster than they are found give events of their own.
+		if !fresh || round == maxRounds {
 			return found, nil
 		}
 	}

@@ -279,6 +279,19 @@ func (g *Gateway) ConfigDump(t testing.TB, resource string) map[string]any {
 	return dump
 }
 
+// AwaitFile returns a file's text once it exists and isn't empty.
+func AwaitFile(t testing.TB, path string) string {
+	t.Helper()
+	var text []byte
+	Eventually(t, path, func() (err error) {
+		if text, err = os.ReadFile(path); err == nil && len(text) == 0 {
+			err = fmt.Errorf("%s is empty", path)
+		}
+		return err
+	})
+	return string(text)
+}
+
 // Eventually repeats check until it returns nil.
 func Eventually(t testing.TB, what string, check func() error) {
 	t.Helper()

@@ -16,6 +16,14 @@ func TestExample13CORS(t *testing.T) {
 		wantLogged(t, g, "level=WARN", "13-sp-cors.yaml:", "maxAge", "86400s")
 		t.Run("preflights of allowed origins are answered", func(t *testing.T) { testPreflights(t, b) })
 		t.Run("other preflights are refused", func(t *testing.T) { testForeignPreflights(t, b) })
+		t.Run("an OPTIONS that is no preflight reaches the backend", func(t *testing.T) {
+			a := preflight(t, "Origin: https://example.com")
+			wantStatus(t, a, http.StatusOK)
+			if a.Seen.Method != http.MethodOptions {
+				t.Errorf("the backend saw method %q", a.Seen.Method)
+			}
+			wantReadable(t, a, "https://example.com")
+		})
 		t.Run("answers to allowed origins can be read", testAllowedOrigins)
 		t.Run("answers to other origins can't be read", testForeignOrigins)
 		t.Run("an outage of the backend can be read", func(t *testing.T) {
@@ -58,18 +66,21 @@ func testPreflights(t *testing.T, b *gatewaytest.Backend) {
 }
 
 func testForeignPreflights(t *testing.T, b *gatewaytest.Backend) {
+	const wantGET = "Access-Control-Request-Method: GET"
 	for _, header := range [][]string{
-		{"Origin: https://evil.example"},
-		{"Origin: http://example.com"},
-		{"Origin: https://example.com:8443"},
-		{"Origin: https://example.com.evil.example"},
-		{"Origin: https://badexample.com"},
-		{"Origin: https://.example.com"},
-		{"Origin: https://evil.example/.example.com"},
-		{"Origin: null"},
-		{"Origin: https://example.com", "Origin: https://evil.example"},
+		{"Origin: https://evil.example", wantGET},
+		{"Origin: http://example.com", wantGET},
+		{"Origin: https://example.com:8443", wantGET},
+		{"Origin: https://example.com.evil.example", wantGET},
+		{"Origin: https://badexample.com", wantGET},
+		{"Origin: https://.example.com", wantGET},
+		{"Origin: https://evil.example/.example.com", wantGET},
+		{"Origin: null", wantGET},
+		{"Origin: https://example.com", "Origin: https://evil.example", wantGET},
+		{"Origin: https://example.com", "Access-Control-Request-Method: PATCH"},
+		{"Origin: https://example.com", wantGET, "Access-Control-Request-Headers: content-type, x-other"},
 	} {
-		a := preflight(t, append(header, "Access-Control-Request-Method: GET")...)
+		a := preflight(t, header...)
 		if a.Status != http.StatusForbidden {
 			t.Errorf("%q: status %d, want 403", header, a.Status)
 		}

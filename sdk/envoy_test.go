@@ -1,0 +1,106 @@
+package sdk_test
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/gatehouse-proxy/gatehouse/internal/envoytest"
+	"github.com/gatehouse-proxy/gatehouse/sdk"
+)
+
+const bootstrap = `
+static_resources:
+  listeners:
+  - name: web
+    address: {socket_address: {address: 127.0.0.1, port_value: %[1]d}}
+    filter_chains:
+    - filters:
+      - name: envoy.filters.network.http_connection_manager
+        typed_config:
+          "@type": type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager
+          stat_prefix: web
+          route_config: {virtual_hosts: [{name: all, domains: ["*"], routes: [{match: {prefix: /}, route: {cluster: upstream}}]}]}
+          http_filters:
+          - name: envoy.filters.http.ext_authz
+            typed_config:
+              "@type": type.googleapis.com/envoy.extensions.filters.http.ext_authz.v3.ExtAuthz
+              transport_api_version: V3
+              grpc_service: {envoy_grpc: {cluster_name: extension}, timeout: 5s}
+              encode_raw_headers: true
+              status_on_error: {code: 503}
+          - name: envoy.filters.http.ext_proc
+            typed_config:
+              "@type": type.googleapis.com/envoy.extensions.filters.http.ext_proc.v3.ExternalProcessor
+              grpc_service: {envoy_grpc: {cluster_name: extension}, timeout: 5s}
+              message_timeout: 5s
+          - name: envoy.filters.http.router
+            typed_config: {"@type": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router}
+  clusters:
+  - name: upstream
+    load_assignment: {cluster_name: upstream, endpoints: [{lb_endpoints: [{endpoint: {address: {socket_address: {address: 127.0.0.1, port_value: %[2]d}}}}]}]}
+  - name: extension
+    typed_extension_protocol_options:
+      envoy.extensions.upstreams.http.v3.HttpProtocolOptions:
+        "@type": type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions
+        explicit_http_config: {http2_protocol_options: {connection_keepalive: {interval: 1s, timeout: 5s}}}
+    load_assignment: {cluster_name: extension, endpoints: [{lb_endpoints: [{endpoint: {address: {pipe: {path: %[3]q}}}}]}]}
+`
+
+// both is an extension of both kinds.
+type both struct{}
+
+func (both) Check(_ context.Context, r *sdk.Request) (sdk.Verdict, error) {
+	if r.Header.Get("x-api-key") != "open sesame" {
+		return sdk.Verdict{Reply: sdk.Deny(http.StatusUnauthorized, "who are you?")}, nil
+	}
+	return sdk.Verdict{Allow: true, Set: []sdk.Field{{Name: "x-user", Value: "ali"}}, Remove: []string{"x-api-key"}}, nil
+}
+
+func (both) Process(ctx context.Context, x *sdk.Exchange) error {
+	x.Request.Header.Set("x-hello", "world to "+x.Request.Header.Get("x-user"))
+	resp, err := x.Next(ctx)
+	if err != nil {
+		return err
+	}
+	resp.Header.Set("x-served-by", "me")
+	return nil
+}
+
+func TestAnExtensionOfBothKindsThroughEnvoy(t *testing.T) {
+	t.Parallel()
+	upstream := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		fmt.Fprintf(w, "%s,%s,%s", r.Header.Get("X-Hello"), r.Header.Get("X-User"), r.Header.Get("X-Api-Key"))
+	}))
+	t.Cleanup(upstream.Close)
+	socket := filepath.Join(directory(t), "s")
+	serving(t, "unix:"+socket, both{})
+	port := envoytest.FreePort(t)
+	envoytest.Start(t, fmt.Sprintf(bootstrap, port, upstream.Listener.Addr().(*net.TCPAddr).Port, socket))
+	for key, want := range map[string]string{
+		"open sesame": "200 world to ali,ali, me",
+		"guess":       "401 who are you?", // the processor doesn't see answers of others
+	} {
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, fmt.Sprintf("http://127.0.0.1:%d/", port), http.NoBody)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Header.Set("X-Api-Key", key)
+		answer, err := http.DefaultTransport.RoundTrip(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, err := io.ReadAll(answer.Body)
+		_ = answer.Body.Close()
+		got := strings.TrimSpace(fmt.Sprintf("%d %s %s", answer.StatusCode, body, answer.Header.Get("X-Served-By")))
+		if err != nil || got != want {
+			t.Errorf("%s: %q, %v", key, got, err)
+		}
+	}
+}

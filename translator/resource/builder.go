@@ -2,6 +2,7 @@ package resource
 
 import (
 	"cmp"
+	"crypto/sha256"
 	"maps"
 	"slices"
 
@@ -31,6 +32,8 @@ type entry struct {
 	invalid  string
 	faults   []finding
 	warnings []finding
+	// sum is a digest of the canonical text, for kinds with targets.
+	sum [sha256.Size]byte
 	// twin, for kinds with targets, returns what stands for the object where its name is taken: the
 	// same pointer each time, or nil.
 	twin func() Object
@@ -145,7 +148,7 @@ func (b *Builder) enter(set *Set, objects map[*kind][]Object, e *entry, base Ori
 		objects[e.kind] = append(objects[e.kind], e.object)
 		return nil
 	}
-	if e.twin != nil && first.entry != e {
+	if e.twin != nil && first.entry.sum != e.sum {
 		if twin := e.twin(); twin != nil {
 			key := Key{e.key.Kind, twin.GetNamespace(), twin.GetName()}
 			if _, again := set.facts[key]; !again {

@@ -161,7 +161,8 @@ func (r *reader) read(object map[string]any, d *Document) {
 	}
 	setInvalid(e.object, e.invalid)
 	if e.object != nil && kind.targeted {
-		e.twin = sync.OnceValue(func() Object { return twin(kind, object) })
+		e.sum = digest(object)
+		e.twin = sync.OnceValue(func() Object { return twin(kind, object, e.sum) })
 	}
 	e.faults, e.warnings = r.keyed(), r.warnings
 	d.entries = append(d.entries, e)
@@ -228,18 +229,23 @@ func targetsOnly(object map[string]any) map[string]any {
 	}
 }
 
+// digest of a canonical document.
+func digest(object map[string]any) [sha256.Size]byte {
+	text, err := json.Marshal(object)
+	if err != nil { // decode has encoded the same object before
+		return [sha256.Size]byte{}
+	}
+	return sha256.Sum256(text)
+}
+
 // twin returns an invalid policy with the targets of one whose name is taken by another, under a name
 // that the input can hardly have.
-func twin(kind *kind, object map[string]any) Object {
-	text, err := json.Marshal(object)
-	if err != nil {
-		return nil
-	}
-	sum := sha256.Sum256(text)
+func twin(kind *kind, object map[string]any, sum [sha256.Size]byte) Object {
 	stripped := targetsOnly(object)
 	metadata := stripped["metadata"].(map[string]any)
 	metadata["name"] = fmt.Sprintf("%v-duplicate-%s", metadata["name"], hex.EncodeToString(sum[:4]))
-	if text, err = json.Marshal(stripped); err != nil {
+	text, err := json.Marshal(stripped)
+	if err != nil {
 		return nil
 	}
 	typed, err := kind.decode(text)

@@ -115,13 +115,10 @@ func (r *reader) extProc(at path, proc *egv1alpha1.ExtProc) {
 	}
 }
 
-// backends checks a reference to a server that a policy relies on. One backendRef alone has become
-// backendRefs before.
+// backends checks a reference to a server that a policy relies on. A backendRef has become backendRefs
+// before, or has been reported.
 func (r *reader) backends(at path, cluster *egv1alpha1.BackendCluster) {
-	switch {
-	case cluster.BackendRef != nil:
-		r.fault(at.to("backendRef"), "and backendRefs are both set; remove backendRef")
-	case len(cluster.BackendRefs) == 0:
+	if cluster.BackendRef == nil && len(cluster.BackendRefs) == 0 {
 		r.fault(at.to("backendRefs"), "is missing; name the server's Service or Backend")
 	}
 	for i := range cluster.BackendRefs {

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 )
 
 // Backend is an HTTP server that answers with what it received, and keeps it.
@@ -31,7 +32,7 @@ type Seen struct {
 }
 
 // NewBackend starts a backend that signs its answers with name, on a free port of 127.0.0.1. A request
-// says by x-want-status and x-want-header ("Name: value", repeatable) what to answer with.
+// says by x-want-delay (how long to wait), x-want-status and x-want-header ("Name: value", repeatable) what to answer with.
 func NewBackend(t testing.TB, name string) *Backend {
 	t.Helper()
 	return NewBackendAt(t, name, "127.0.0.1:0")
@@ -55,6 +56,12 @@ func NewBackendAt(t testing.TB, name, address string) *Backend {
 		for _, line := range r.Header.Values("x-want-header") {
 			key, value, _ := strings.Cut(line, ": ")
 			w.Header().Add(key, value)
+		}
+		if delay, err := time.ParseDuration(r.Header.Get("x-want-delay")); err == nil {
+			select {
+			case <-time.After(delay):
+			case <-r.Context().Done():
+			}
 		}
 		if status, err := strconv.Atoi(r.Header.Get("x-want-status")); err == nil {
 			w.WriteHeader(status)

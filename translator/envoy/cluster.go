@@ -6,6 +6,8 @@ import (
 	cluster "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
 	core "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	endpoint "github.com/envoyproxy/go-control-plane/envoy/config/endpoint/v3"
+	dnscommon "github.com/envoyproxy/go-control-plane/envoy/extensions/clusters/common/dns/v3"
+	dns "github.com/envoyproxy/go-control-plane/envoy/extensions/clusters/dns/v3"
 	upstream "github.com/envoyproxy/go-control-plane/envoy/extensions/upstreams/http/v3"
 	"google.golang.org/protobuf/types/known/anypb"
 
@@ -39,11 +41,18 @@ func Cluster(name string, backend *gatewayapi.Backend, http2 bool) (snapshot.Res
 	}
 	c.ClusterDiscoveryType = &cluster.Cluster_Type{Type: cluster.Cluster_STATIC}
 	if backend.DNS {
-		c.ClusterDiscoveryType = &cluster.Cluster_Type{Type: cluster.Cluster_STRICT_DNS}
-		c.RespectDnsTtl = true
+		c.ClusterDiscoveryType = &cluster.Cluster_ClusterType{ClusterType: resolvedByName()}
 	}
 	c.LoadAssignment = loadAssignment(name, backend.Endpoints)
 	return resource(name, c), nil
+}
+
+// resolvedByName asks DNS again when an answer's TTL is over. A name with addresses of both families
+// is used by IPv4, as a backend that listens on one family usually does.
+func resolvedByName() *cluster.Cluster_CustomClusterType {
+	return &cluster.Cluster_CustomClusterType{Name: "envoy.cluster.dns", TypedConfig: typed(&dns.DnsCluster{
+		RespectDnsTtl: true, DnsLookupFamily: dnscommon.DnsLookupFamily_V4_PREFERRED,
+	})}
 }
 
 func http2Options() *anypb.Any {

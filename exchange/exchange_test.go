@@ -107,4 +107,8 @@ func TestReplyIsAnErrorThatHidesItsBody(t *testing.T) {
 	if r.Status() != 500 || !errors.Is(r, io.ErrUnexpectedEOF) || strings.Contains(r.Error(), "secret") {
 		t.Errorf("%d, %v", r.Status(), r)
 	}
+	var none *exchange.Reply
+	if errors.Is(none, io.EOF) || none.Error() == "" {
+		t.Error("a nil reply as an error")
+	}
 }

@@ -56,6 +56,9 @@ func Deny(code int, publicMsg string) *Reply { return &Reply{Code: code, Body: [
 
 // Error gives the status and the cause; it isn't sent to anybody.
 func (r *Reply) Error() string {
+	if r == nil {
+		return "nil reply"
+	}
 	text := "reply " + http.StatusText(r.Status())
 	if r.Cause != nil {
 		text += ": " + r.Cause.Error()
@@ -64,7 +67,13 @@ func (r *Reply) Error() string {
 }
 
 // Unwrap returns the cause.
-func (r *Reply) Unwrap() error { return r.Cause }
+func (r *Reply) Unwrap() error {
+	// A nil *Reply becomes a non-nil error all too easily, and hosts must live with it.
+	if r == nil {
+		return nil
+	}
+	return r.Cause
+}
 
 // Status returns Code, or 500 where Code is no final status.
 func (r *Reply) Status() int {

@@ -72,6 +72,7 @@ func TestEveryDoubtDenies(t *testing.T) {
 	t.Parallel()
 	type fields = []exchange.Field
 	teapot := exchange.Deny(http.StatusTeapot, "short and stout")
+	var none *exchange.Reply
 	for name, c := range map[string]struct {
 		verdict exchange.Verdict
 		err     error
@@ -80,6 +81,7 @@ func TestEveryDoubtDenies(t *testing.T) {
 		"zero verdict":              {code: 403},
 		"error":                     {verdict: exchange.Verdict{Allow: true}, err: errors.New("boom"), code: 503},
 		"reply as an error":         {verdict: exchange.Verdict{Allow: true}, err: teapot, code: 418},
+		"nil reply as an error":     {verdict: exchange.Verdict{Allow: true}, err: none, code: 503},
 		"body too large":            {err: exchange.ErrTooLarge, code: 413},
 		"reply without a status":    {verdict: exchange.Verdict{Reply: &exchange.Reply{}}, code: 500},
 		"allow with a reply":        {verdict: exchange.Verdict{Allow: true, Reply: teapot}, code: 503},

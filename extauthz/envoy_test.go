@@ -81,6 +81,11 @@ type checkFunc = func(ctx context.Context, r *exchange.Request) (exchange.Verdic
 // gateway runs an Envoy in front of upstream that asks check, and returns its address.
 func gateway(t *testing.T, upstream http.HandlerFunc, check checkFunc) string {
 	t.Helper()
+	return gatewayWith(t, bootstrap, upstream, check)
+}
+
+func gatewayWith(t *testing.T, bootstrap string, upstream http.HandlerFunc, check checkFunc) string {
+	t.Helper()
 	dir, err := os.MkdirTemp("", "authz")
 	if err != nil {
 		t.Fatal(err)
@@ -186,7 +191,7 @@ func TestVerdictsThroughEnvoy(t *testing.T) {
 	} {
 		t.Run(path, func(t *testing.T) {
 			t.Parallel()
-			answer, body := get(t, base+path, http.Header{"X-Test": {"theirs"}})
+			answer, body := get(t, base+path, http.Header{"X-Test": {"theirs"}, "X-Gatehouse-Recompute": {"1"}})
 			if path == "/add-new" {
 				body = strings.Replace(body, "X-Test=theirs;", "", 1)
 			}
@@ -246,6 +251,45 @@ func TestAuthorizerSeesTheRequestAsSent(t *testing.T) {
 		if body, err := got.Body.Bytes(100); err != c.want || err == nil && string(body) != c.body {
 			t.Errorf("%s: body %q, %v", name, body, err)
 		}
+	}
+}
+
+// TestS19EnvoyWithoutRawHeaders: the user's own Envoy may join what the client sent apart.
+func TestS19EnvoyWithoutRawHeadersIsServedWhereItIsUnambiguous(t *testing.T) {
+	t.Parallel()
+	joined := strings.Replace(bootstrap, "encode_raw_headers: true", "encode_raw_headers: false", 1)
+	base := gatewayWith(t, joined, echo, func(_ context.Context, r *exchange.Request) (exchange.Verdict, error) {
+		return exchange.Verdict{Allow: r.Header.Get("x-test") == "a,b" && r.Path() == "/p"}, nil
+	})
+	for want, header := range map[int]http.Header{
+		200: {"X-Test": {"a", "b"}, "Cookie": {"a=b; c=d"}, "Authorization": {"Bearer x"}},
+		503: {"X-Test": {"a", "b"}, "Authorization": {"Bearer x", "Bearer y"}},
+	} {
+		if answer, _ := get(t, base+"/p", header); answer.StatusCode != want {
+			t.Errorf("status %d, want %d", answer.StatusCode, want)
+		}
+	}
+	// Envoy joins cookies by a comma too.
+	if answer, _ := get(t, base+"/p", http.Header{"X-Test": {"a", "b"}, "Cookie": {"a=b", "c=d"}}); answer.StatusCode != 503 {
+		t.Errorf("two cookie lines: %d", answer.StatusCode)
+	}
+}
+
+// TestS19RawPathBytes: what Envoy makes printable for the attributes would be judged as another path.
+func TestS19BytesThatEnvoyMakesPrintableAreNotJudged(t *testing.T) {
+	t.Parallel()
+	base := gateway(t, echo, func(context.Context, *exchange.Request) (exchange.Verdict, error) {
+		return exchange.Verdict{Allow: true}, nil
+	})
+	conn, err := net.Dial("tcp", strings.TrimPrefix(base, "http://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	fmt.Fprint(conn, "GET /\xff HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n")
+	answer, err := io.ReadAll(conn)
+	if err != nil || !bytes.HasPrefix(answer, []byte("HTTP/1.1 503")) && !bytes.HasPrefix(answer, []byte("HTTP/1.1 400")) {
+		t.Errorf("answer %q, %v", answer, err)
 	}
 }
 

@@ -131,6 +131,14 @@ func client(t *testing.T) *http.Transport {
 	return transport
 }
 
+// client1 speaks HTTP/1.1, where a body of unknown length is chunked.
+func client1(t *testing.T) *http.Transport {
+	t.Helper()
+	transport := &http.Transport{DisableCompression: true}
+	t.Cleanup(transport.CloseIdleConnections)
+	return transport
+}
+
 // get returns the answer to a GET with its body read.
 func (g gateway) get(t *testing.T, path string, header ...string) (*http.Response, string) {
 	t.Helper()

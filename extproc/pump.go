@@ -138,7 +138,8 @@ func (s *stream) send() {
 	if s.ended {
 		return
 	}
-	if s.transport.SendMsg(&wire.Message{Out: s.out}) != nil {
+	s.answering.Out = s.out
+	if s.transport.SendMsg(&s.answering) != nil {
 		s.ended = true
 	}
 }

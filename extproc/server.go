@@ -85,11 +85,18 @@ type transport interface {
 var _ transport = grpc.ServerStream(nil)
 
 // handle serves one stream. Its error, if any, is a reset.
-func (s *Server) handle(t transport) error {
+func (s *Server) handle(t transport) (err error) {
 	ctx, cancel := context.WithCancelCause(t.Context())
 	defer cancel(nil)
 	st := &stream{server: s, transport: t, ctx: ctx, cancel: cancel}
-	err := st.run()
+	defer func() {
+		// Process is guarded by itself; errors and hooks have methods too, which are the user's code.
+		if p := recover(); p != nil {
+			st.logPanic(p)
+			err = errReset
+		}
+	}()
+	err = st.run()
 	st.completed()
 	return err
 }

@@ -29,7 +29,8 @@ type stream struct {
 	incoming  chan received // set once a receiving goroutine is needed
 	in        wire.Message
 	msg       message
-	out       []byte
+	answering wire.Message
+	out       []byte // reused: the codec copies what is sent
 
 	request    *exchange.Request
 	response   *exchange.Response // nil before its headers arrived

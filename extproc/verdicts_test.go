@@ -112,6 +112,10 @@ func verdicts() map[string]verdict {
 		"reply after Next": {after(func(x *exchange.Exchange, _ *exchange.Response) error { return x.Reply(*teapot) }), 418, "short and stout"},
 		"no status":        {func(context.Context, *exchange.Exchange) error { return &exchange.Reply{} }, 500, ""},
 		"too large":        {func(context.Context, *exchange.Exchange) error { return exchange.ErrTooLarge }, 413, "body too large"},
+		"nil reply as an error": failed(func(context.Context, *exchange.Exchange) error {
+			var none *exchange.Reply
+			return none
+		}),
 		"error":            failed(func(context.Context, *exchange.Exchange) error { return boom }),
 		"panic":            failed(func(context.Context, *exchange.Exchange) error { panic("boom") }),
 		"error after Next": failed(after(func(*exchange.Exchange, *exchange.Response) error { return boom })),
@@ -196,6 +200,17 @@ func TestVerdictsInEveryMode(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+func TestTimeInNextIsNotTheProcessors(t *testing.T) {
+	t.Parallel()
+	g := start(t, filter("FULL_DUPLEX_STREAMED"), http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		time.Sleep(300 * time.Millisecond) // a slow upstream
+		_, _ = w.Write([]byte("at last"))
+	}), func(ctx context.Context, x *exchange.Exchange) error { return x.Finish(ctx) }, extproc.WithDeadline(50*time.Millisecond))
+	if answer, body := g.get(t, "/"); answer.StatusCode != http.StatusOK || body != "at last" {
+		t.Errorf("answer %d %q", answer.StatusCode, body)
 	}
 }
 

@@ -1,6 +1,7 @@
 package handbook_test
 
 import (
+	"fmt"
 	"net/http"
 	"os"
 	"os/exec"
@@ -84,10 +85,16 @@ func wantHeader(t *testing.T, header http.Header, name string, lines ...string) 
 // wantLogged requires a line of gatehouse's output to hold all of the words.
 func wantLogged(t *testing.T, g *gatewaytest.Gateway, words ...string) {
 	t.Helper()
+	if err := logged(g, words...); err != nil {
+		t.Error(err)
+	}
+}
+
+func logged(g *gatewaytest.Gateway, words ...string) error {
 	for line := range strings.Lines(g.Output()) {
 		if !slices.ContainsFunc(words, func(word string) bool { return !strings.Contains(line, word) }) {
-			return
+			return nil
 		}
 	}
-	t.Errorf("no line of the output has all of %q:\n%s", words, g.Output())
+	return fmt.Errorf("no line of the output has all of %q:\n%s", words, g.Output())
 }

@@ -45,11 +45,16 @@ func hashed(t testing.TB, password string, cost int) string {
 
 func verify(t testing.TB, u *basic.Users, user, password string) bool {
 	t.Helper()
-	ok, err := u.Verify(t.Context(), user, password)
-	if err != nil {
-		t.Fatal(err)
+	for {
+		ok, err := u.Verify(t.Context(), user, password)
+		if errors.Is(err, basic.ErrBusy) { // other tests hash at the same time
+			continue
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		return ok
 	}
-	return ok
 }
 
 func TestHashFormats(t *testing.T) {
@@ -111,10 +116,10 @@ func TestS34LongBcryptPasswordsAreRefused(t *testing.T) {
 }
 
 // The costs are compared, not times: a wrong password and an unknown user both compute one hash of the
-// file's scheme. bcrypt of cost 12 takes more than 50 ms everywhere, a short cut takes microseconds.
+// file's scheme. bcrypt of cost 10 takes dozens of milliseconds, a short cut takes microseconds.
 func TestS31UnknownUsersCostTheSame(t *testing.T) {
 	t.Parallel()
-	for name, u := range map[string]*basic.Users{"users": parse(t, "alice:"+hashed(t, "secret", 12)), "empty file": parse(t, "")} {
+	for name, u := range map[string]*basic.Users{"users": parse(t, "alice:"+hashed(t, "secret", 10)), "empty file": parse(t, "")} {
 		for _, user := range []string{"mallory", "alice", ""} {
 			start := time.Now()
 			if verify(t, u, user, "wrong") {
@@ -144,7 +149,7 @@ func TestS32SuccessesAreNotConfused(t *testing.T) {
 
 func TestS33OnlySuccessesAreRemembered(t *testing.T) {
 	t.Parallel()
-	u := parse(t, "alice:"+hashed(t, "secret", 10))
+	u := parse(t, "alice:"+hashed(t, "secret", 9))
 	timed := func(password string) time.Duration {
 		start := time.Now()
 		verify(t, u, "alice", password)
@@ -152,7 +157,7 @@ func TestS33OnlySuccessesAreRemembered(t *testing.T) {
 	}
 	verify(t, u, "alice", "secret")
 	verify(t, u, "alice", "wrong")
-	if took := timed("wrong"); took < 5*time.Millisecond {
+	if took := timed("wrong"); took < 2*time.Millisecond {
 		t.Errorf("a failure is remembered: %s", took)
 	}
 	best := time.Hour
@@ -170,9 +175,9 @@ func TestS33OnlySuccessesAreRemembered(t *testing.T) {
 
 // Not parallel: it takes every slot of the process.
 func TestS33HashingIsBounded(t *testing.T) {
-	u := parse(t, "alice:"+hashed(t, "secret", 13))
+	u := parse(t, "alice:"+hashed(t, "secret", 10))
 	ctx, cancel := context.WithCancel(t.Context())
-	results := make(chan error, 64)
+	results := make(chan error, 32)
 	for range cap(results) {
 		go func() {
 			_, err := u.Verify(ctx, "alice", "wrong")

@@ -162,6 +162,9 @@ func (a *address) socket(msg string) error {
 
 // addrPort is invalid for what is no IP address, such as the peer of a Unix socket.
 func (a *address) addrPort() netip.AddrPort {
+	if a.host == "" {
+		return netip.AddrPort{} // an error would be an allocation
+	}
 	ip, err := netip.ParseAddr(a.host)
 	if err != nil || a.port > 65535 {
 		return netip.AddrPort{}

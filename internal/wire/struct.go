@@ -3,7 +3,6 @@ package wire
 import (
 	"errors"
 	"fmt"
-	"maps"
 	"math"
 	"slices"
 	"unicode/utf8"
@@ -27,7 +26,14 @@ func AppendStruct(dst []byte, fields map[string]any) ([]byte, error) {
 }
 
 func appendStruct(dst []byte, fields map[string]any, depth int) ([]byte, error) {
-	for _, name := range slices.Sorted(maps.Keys(fields)) {
+	// Verdicts have a field or two, whose names need no allocation.
+	var few [8]string
+	names := few[:0]
+	for name := range fields {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	for _, name := range names {
 		if !utf8.ValidString(name) {
 			return dst, errUTF8
 		}

@@ -28,7 +28,21 @@ var client = &http.Client{
 
 // Try sends a request; header lines are "Name: value". A Host line sets the authority.
 func Try(method, url string, header ...string) (Answer, error) {
-	request, err := http.NewRequestWithContext(context.Background(), method, url, nil)
+	return try(method, url, nil, header)
+}
+
+// Post sends a body.
+func Post(t testing.TB, url, body string, header ...string) Answer {
+	t.Helper()
+	a, err := try(http.MethodPost, url, strings.NewReader(body), header)
+	if err != nil {
+		t.Fatalf("POST %s: %v", url, err)
+	}
+	return a
+}
+
+func try(method, url string, body io.Reader, header []string) (Answer, error) {
+	request, err := http.NewRequestWithContext(context.Background(), method, url, body)
 	if err != nil {
 		return Answer{}, err
 	}
@@ -44,12 +58,12 @@ func Try(method, url string, header ...string) (Answer, error) {
 		return Answer{}, err
 	}
 	defer func() { _ = response.Body.Close() }()
-	body, err := io.ReadAll(response.Body)
+	text, err := io.ReadAll(response.Body)
 	if err != nil {
 		return Answer{}, err
 	}
-	a := Answer{Status: response.StatusCode, Header: response.Header, Body: string(body)}
-	_ = json.Unmarshal(body, &a.Seen)
+	a := Answer{Status: response.StatusCode, Header: response.Header, Body: string(text)}
+	_ = json.Unmarshal(text, &a.Seen)
 	return a, nil
 }
 

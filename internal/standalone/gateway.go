@@ -117,6 +117,8 @@ func (g *gateway) prepareEnvoy(binary string) error {
 		Binary: binary, Bootstrap: bootstrap, Dir: g.dir.Path(), AdminSocket: options.AdminSocket,
 		Concurrency: g.config.Concurrency, LogLevel: g.config.EnvoyLogLevel,
 		Logger: g.log, Stdout: g.config.Stdout,
+		// By default Envoy keeps access log lines for up to 10 s.
+		Args: []string{"--file-flush-interval-msec", "200"},
 	})
 	return nil
 }

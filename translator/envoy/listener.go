@@ -24,8 +24,6 @@ func (b *Builder) Listener(listeners []*gatewayapi.Listener) snapshot.Resource {
 	out := &listener.Listener{
 		Name:    name,
 		Address: socket(first.Address, first.Port),
-		// Half the default: what a slow client may hold of memory, per connection and direction.
-		PerConnectionBufferLimitBytes: number(32 << 10),
 	}
 	if !first.TLS {
 		out.DefaultFilterChain = b.filterChain(first, nil)

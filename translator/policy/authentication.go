@@ -165,6 +165,9 @@ func authorizationRule(i int, rule *egv1alpha1.AuthorizationRule) config.Rule {
 	return out
 }
 
+// maxBody is below Envoy's buffer limit of 1 MiB a connection: at the limit it would stop reading.
+const maxBody = 1<<20 - 4096
+
 func (r *resolver) opa(spec *resource.OPA) *config.OPA {
 	if spec == nil {
 		return nil
@@ -181,6 +184,9 @@ func (r *resolver) opa(spec *resource.OPA) *config.OPA {
 	}
 	if spec.Body != nil {
 		out.BodyMaxBytes = int(spec.Body.MaxBytes)
+		if spec.Body.MaxBytes < 1 || spec.Body.MaxBytes > maxBody {
+			r.fault("spec.opa.body.maxBytes: must be from 1 to %d, what Envoy buffers of a request", maxBody)
+		}
 	}
 	for i, module := range spec.Modules {
 		r.module(out, fmt.Sprintf("spec.opa.modules[%d]", i), module)

@@ -1,8 +1,6 @@
 package resource
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"strings"
@@ -146,6 +144,9 @@ func (r *reader) read(object map[string]any, d *Document) {
 	if kind.name == "Secret" {
 		r.foldStringData(object)
 	}
+	if kind.targeted {
+		r.misspeltTargets(object)
+	}
 	check := checker{fault: r.fault}
 	check.value(object, kind.types, nil)
 	if kind.targeted {
@@ -210,59 +211,4 @@ func (r *reader) decode(kind *kind, object map[string]any) Object {
 		return nil
 	}
 	return typed
-}
-
-// targetsOnly returns what a policy without usable spec must still tell.
-func targetsOnly(object map[string]any) map[string]any {
-	metadata, _ := object["metadata"].(map[string]any)
-	spec, _ := object["spec"].(map[string]any)
-	kept := map[string]any{}
-	for _, field := range []string{"targetRef", "targetRefs", "targetSelectors"} {
-		if value, ok := spec[field]; ok {
-			kept[field] = value
-		}
-	}
-	return map[string]any{
-		"apiVersion": object["apiVersion"], "kind": object["kind"],
-		"metadata": map[string]any{"name": metadata["name"], "namespace": metadata["namespace"]},
-		"spec":     kept,
-	}
-}
-
-// digest of a canonical document.
-func digest(object map[string]any) [sha256.Size]byte {
-	text, err := json.Marshal(object)
-	if err != nil { // decode has encoded the same object before
-		return [sha256.Size]byte{}
-	}
-	return sha256.Sum256(text)
-}
-
-// twin returns an invalid policy with the targets of one whose name is taken by another, under a name
-// that the input can hardly have.
-func twin(kind *kind, object map[string]any, sum [sha256.Size]byte) Object {
-	stripped := targetsOnly(object)
-	metadata := stripped["metadata"].(map[string]any)
-	metadata["name"] = fmt.Sprintf("%v-duplicate-%s", metadata["name"], hex.EncodeToString(sum[:4]))
-	text, err := json.Marshal(stripped)
-	if err != nil {
-		return nil
-	}
-	typed, err := kind.decode(text)
-	if err != nil {
-		return nil
-	}
-	setInvalid(typed, twinReason)
-	return typed
-}
-
-const twinReason = "another policy has the same name"
-
-func setInvalid(object Object, reason string) {
-	switch policy := object.(type) {
-	case *SecurityPolicy:
-		policy.Invalid = reason
-	case *EnvoyExtensionPolicy:
-		policy.Invalid = reason
-	}
 }

@@ -1,0 +1,93 @@
+package resource
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+)
+
+// What a policy with a fault is still good for: to name what must not be served without it.
+
+// targetFields are those of spec that name targets.
+var targetFields = []string{"targetRef", "targetRefs", "targetSelectors"}
+
+// misspeltTargets takes a field of spec that can only mean a target for one, with the fault.
+func (r *reader) misspeltTargets(object map[string]any) {
+	spec, _ := object["spec"].(map[string]any)
+	for _, key := range slices.Sorted(maps.Keys(spec)) {
+		meant := nearest(key, targetFields)
+		if meant == "" || slices.Contains(targetFields, key) {
+			continue
+		}
+		r.fault(path{"spec", key}, "is not a known field; did you mean %s?", meant)
+		value := spec[key]
+		delete(spec, key)
+		if _, isList := value.([]any); isList && meant == "targetRef" {
+			meant = "targetRefs"
+		}
+		if _, isObject := value.(map[string]any); isObject && meant == "targetRefs" {
+			meant = "targetRef"
+		}
+		if _, taken := spec[meant]; !taken {
+			spec[meant] = value
+		}
+	}
+}
+
+// targetsOnly returns what a policy without usable spec must still tell.
+func targetsOnly(object map[string]any) map[string]any {
+	metadata, _ := object["metadata"].(map[string]any)
+	spec, _ := object["spec"].(map[string]any)
+	kept := map[string]any{}
+	for _, field := range targetFields {
+		if value, ok := spec[field]; ok {
+			kept[field] = value
+		}
+	}
+	return map[string]any{
+		"apiVersion": object["apiVersion"], "kind": object["kind"],
+		"metadata": map[string]any{"name": metadata["name"], "namespace": metadata["namespace"]},
+		"spec":     kept,
+	}
+}
+
+// digest of a canonical document.
+func digest(object map[string]any) [sha256.Size]byte {
+	text, err := json.Marshal(object)
+	if err != nil { // decode has encoded the same object before
+		return [sha256.Size]byte{}
+	}
+	return sha256.Sum256(text)
+}
+
+// twin returns an invalid policy with the targets of one whose name is taken by another, under a name
+// that the input can hardly have.
+func twin(kind *kind, object map[string]any, sum [sha256.Size]byte) Object {
+	stripped := targetsOnly(object)
+	metadata := stripped["metadata"].(map[string]any)
+	metadata["name"] = fmt.Sprintf("%v-duplicate-%s", metadata["name"], hex.EncodeToString(sum[:4]))
+	text, err := json.Marshal(stripped)
+	if err != nil {
+		return nil
+	}
+	typed, err := kind.decode(text)
+	if err != nil {
+		return nil
+	}
+	setInvalid(typed, twinReason)
+	return typed
+}
+
+const twinReason = "another policy has the same name"
+
+func setInvalid(object Object, reason string) {
+	switch policy := object.(type) {
+	case *SecurityPolicy:
+		policy.Invalid = reason
+	case *EnvoyExtensionPolicy:
+		policy.Invalid = reason
+	}
+}

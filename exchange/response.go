@@ -1,5 +1,10 @@
 package exchange
 
+import (
+	"maps"
+	"slices"
+)
+
 // Response is the response of an exchange. Strings from it may be kept. It belongs to the goroutine of
 // its Exchange.
 type Response struct {
@@ -10,12 +15,29 @@ type Response struct {
 
 	status    int
 	newStatus bool
+	local     bool
 }
 
 // NewResponse is for hosts and tests.
 func NewResponse(status int, header Header, body Body) *Response {
 	return &Response{status: status, Header: header, Body: body}
 }
+
+// NewLocalResponse is the response that reply stands for. For hosts.
+func NewLocalResponse(reply *Reply) *Response {
+	var fields []Field
+	for _, name := range slices.Sorted(maps.Keys(reply.Header)) {
+		for _, value := range reply.Header[name] {
+			fields = append(fields, Field{Name: name, Value: value})
+		}
+	}
+	return &Response{
+		status: reply.Status(), Header: NewHeader(fields...), Body: BufferedBody(reply.Body, false), local: true,
+	}
+}
+
+// Local reports whether an inner processor made the response, not the upstream.
+func (r *Response) Local() bool { return r.local }
 
 // Status returns the HTTP status code, 0 if the host sent none that is a number.
 func (r *Response) Status() int { return r.status }

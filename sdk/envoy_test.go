@@ -73,6 +73,50 @@ func (both) Process(ctx context.Context, x *sdk.Exchange) error {
 	return nil
 }
 
+// unlocked is an authorizer that stands in no processor's way.
+type unlocked struct{ sdk.Processor }
+
+func (unlocked) Check(context.Context, *sdk.Request) (sdk.Verdict, error) {
+	return sdk.Verdict{Allow: true}, nil
+}
+
+func TestChainThroughEnvoy(t *testing.T) {
+	t.Parallel()
+	chain := sdk.Chain(
+		sdk.ProcessorFunc(func(ctx context.Context, x *sdk.Exchange) error {
+			resp, err := x.Next(ctx)
+			if err != nil {
+				return err
+			}
+			resp.Header.Set("access-control-allow-origin", "*")
+			return nil
+		}),
+		sdk.ProcessorFunc(func(_ context.Context, x *sdk.Exchange) error {
+			if x.Request.Path() == "/secret" {
+				return sdk.Deny(http.StatusForbidden, "not you")
+			}
+			return nil
+		}))
+	upstream := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "hello") }))
+	t.Cleanup(upstream.Close)
+	socket := filepath.Join(directory(t), "s")
+	serving(t, "unix:"+socket, unlocked{chain})
+	port := envoytest.FreePort(t)
+	envoytest.Start(t, fmt.Sprintf(bootstrap, port, upstream.Listener.Addr().(*net.TCPAddr).Port, socket))
+	for path, want := range map[string]string{"/": "200 hello *", "/secret": "403 not you *"} {
+		answer, err := http.Get(fmt.Sprintf("http://127.0.0.1:%d%s", port, path))
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, err := io.ReadAll(answer.Body)
+		_ = answer.Body.Close()
+		got := fmt.Sprintf("%d %s %s", answer.StatusCode, body, strings.Join(answer.Header.Values("Access-Control-Allow-Origin"), ","))
+		if err != nil || got != want {
+			t.Errorf("%s: %q, %v", path, got, err)
+		}
+	}
+}
+
 func TestAnExtensionOfBothKindsThroughEnvoy(t *testing.T) {
 	t.Parallel()
 	upstream := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -63,6 +63,25 @@ func ExampleRequest_SetPath() {
 	}))
 }
 
+// Processors nest: the first one's header is on the second one's denial too.
+func ExampleChain() {
+	cors := sdk.ProcessorFunc(func(ctx context.Context, x *sdk.Exchange) error {
+		resp, err := x.Next(ctx)
+		if err != nil {
+			return err
+		}
+		resp.Header.Set("access-control-allow-origin", "https://app.example")
+		return nil
+	})
+	guard := sdk.ProcessorFunc(func(ctx context.Context, x *sdk.Exchange) error {
+		if !x.Request.Header.Has("authorization") {
+			return sdk.Deny(http.StatusUnauthorized, "who are you?")
+		}
+		return nil
+	})
+	sdk.Main(sdk.Chain(cors, guard))
+}
+
 // An authorizer only decides; it is served as ext_authz.
 func ExampleAuthorizer() {
 	sdk.Main(sdk.AuthorizerFunc(func(ctx context.Context, r *sdk.Request) (sdk.Verdict, error) {

@@ -106,6 +106,7 @@ func (b *Builder) Build() (*Set, []Problem) {
 			problems = append(problems, found...)
 		}
 	}
+	// Every kind has its Table made, also without objects.
 	for _, k := range kinds {
 		if k.name == "Namespace" {
 			objects[k] = append(objects[k], b.missingNamespaces(set)...)
@@ -199,6 +200,7 @@ func (b *Builder) missingNamespaces(set *Set) []Object {
 
 func (b *Builder) namespace(name string) *corev1.Namespace {
 	if b.previous != nil {
+		// One that the previous input did have may carry labels that are gone.
 		if _, given := b.previous.facts[Key{"Namespace", "", name}]; !given {
 			if made, ok := b.previous.Namespaces.Get("", name); ok {
 				return made

@@ -104,8 +104,8 @@ func TestFaultsOfAPolicyAreReportedAndItsTargetsAreKept(t *testing.T) {
 
 func TestMisspeltTargetsAreKept(t *testing.T) {
 	t.Parallel()
-	for _, target := range []string{"targetRfs: [T]", "targetsRef: T", "TargetRefs: [T]", "targetref: [T]", "targetReffs: T"} {
-		target = strings.Replace(target, "T", "{group: gateway.networking.k8s.io, kind: Gateway, name: g}", 1)
+	for _, target := range []string{"targetRfs: [@]", "targetsRef: @", "TargetRefs: [@]", "targetref: [@]", "targetReffs: @"} {
+		target = strings.Replace(target, "@", "{group: gateway.networking.k8s.io, kind: Gateway, name: g}", 1)
 		set, problems := build("apiVersion: gateway.envoyproxy.io/v1alpha1\nkind: SecurityPolicy\nmetadata: {name: p}\nspec:\n  " + target + "\n  cors: {}\n")
 		p, ok := set.SecurityPolicies.Get("default", "p")
 		if !ok || p.Invalid == "" || len(problems) != 1 || !strings.HasPrefix(problems[0].String(), "f:5: ") {

@@ -35,6 +35,7 @@ func (c *checker) value(value any, types []reflect.Type, at path) bool {
 		}
 	}
 	t := types[0]
+	// Such a type's json tags say nothing about the form of its text.
 	if reflect.PointerTo(t).Implements(reflect.TypeFor[json.Unmarshaler]()) {
 		return c.custom(value, t, at)
 	}
@@ -110,6 +111,7 @@ func (c *checker) mapping(value any, types []reflect.Type, at path) bool {
 }
 
 func (c *checker) list(value any, types []reflect.Type, at path) bool {
+	// encoding/json reads []byte as base64.
 	if types[0].Elem().Kind() == reflect.Uint8 {
 		text, ok := value.(string)
 		if _, err := base64.StdEncoding.DecodeString(text); !ok || err != nil {

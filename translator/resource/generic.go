@@ -84,6 +84,7 @@ func (e *expander) mapping(node *yaml.Node, depth int) any {
 			merged = append(merged, e.merge(value, depth)...)
 			continue
 		}
+		// Ports and other numbers are keys too; kubectl takes their text.
 		for key.Kind == yaml.AliasNode {
 			key = key.Alias
 		}
@@ -91,6 +92,8 @@ func (e *expander) mapping(node *yaml.Node, depth int) any {
 			e.fault(key, "a key must be a string")
 			continue
 		}
+		// YAML forbids it (section 3.2.1.1), this reader of nodes doesn't; which of two specs of a policy
+		// was meant can't be known.
 		if _, twice := object[key.Value]; twice {
 			e.fault(key, "the key %q is here twice; remove one of the two", key.Value)
 			continue
@@ -136,6 +139,7 @@ func (e *expander) scalar(node *yaml.Node) any {
 		}
 	case "!!int", "!!float":
 		return number(node)
+	// A timestamp stays the text that it is: Kubernetes has its own reading of times.
 	case "!!str", "!!timestamp", "!!binary":
 	default:
 		e.fault(node, "the tag %s isn't supported", tag)

@@ -31,6 +31,7 @@ func (r *reader) identify(object map[string]any, d *Document) *kind {
 	if group == kind.group && !slices.Contains(kind.versions, version) {
 		r.fault(path{"apiVersion"}, "there is no %s %s; write %s", apiVersion, kind.name, kind.apiVersion())
 	}
+	// Versions of one kind that are listed have the same fields, so that one type reads all of them.
 	object["apiVersion"], object["kind"] = kind.apiVersion(), kind.name
 	r.key.Kind = kind.name
 	r.name(kind, object)
@@ -139,6 +140,8 @@ func (r *reader) name(kind *kind, object map[string]any) {
 		name = ""
 	}
 	if name == "" {
+		// Made of the text, so that it is the same in every set and two of them don't collide. Maps are
+		// printed with sorted keys.
 		sum := sha256.Sum256(fmt.Append(nil, object["spec"]))
 		name = "unnamed-" + hex.EncodeToString(sum[:4])
 		metadata["name"] = name
@@ -199,6 +202,7 @@ func (r *reader) foldStringData(object map[string]any) {
 		return
 	}
 	for key, value := range given {
+		// Checked here, since what is folded no longer says which field it comes from.
 		text, isString := value.(string)
 		if !isString {
 			r.fault(path{"stringData", key}, "must be a string: put it in quotes")

@@ -183,7 +183,7 @@ func (s *Source) read(f file) ([]byte, error) {
 		return known.content, known.err
 	}
 	content, err := s.open(f)
-	if f.once {
+	if f.once { // the next load would find it empty, or wait for a writer
 		s.once[f.name] = text{content, err}
 	}
 	return content, err
@@ -199,6 +199,7 @@ func (s *Source) open(f file) ([]byte, error) {
 		defer opened.Close()
 		from = opened
 	}
+	// Reading, not the file's size, is bounded: a pipe has none, and a file may grow meanwhile.
 	content, err := io.ReadAll(io.LimitReader(from, maxSize+1))
 	if err != nil {
 		return nil, fmt.Errorf("can't be read: %s", reason(err))

@@ -93,6 +93,7 @@ func (w *watch) reload() (again bool, err error) {
 		w.mu.Unlock()
 		return false, err
 	}
+	// The lock is held over scan and load, so that a Load between them can't take a change away unseen.
 	if found.missing && !w.awaited && w.last != nil {
 		w.awaited = true
 		w.mu.Unlock()

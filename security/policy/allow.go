@@ -14,7 +14,8 @@ func (p *Policy) allow(r *exchange.Request, found finding, decision *rego.Decisi
 	verdict := exchange.Verdict{Allow: true, Reason: ReasonAllowed}
 	if found.token != nil {
 		verdict.Set = found.token.Headers
-		verdict.Metadata = found.token.Metadata
+		// A copy, for hosts add their own entries.
+		verdict.Metadata = maps.Clone(found.token.Metadata)
 		verdict.RecomputeRoute = found.token.RecomputeRoute
 	}
 	if p.usernameHeader != "" && found.user != "" && !contains(verdict.Set, p.usernameHeader) {
@@ -27,9 +28,20 @@ func (p *Policy) allow(r *exchange.Request, found finding, decision *rego.Decisi
 	}
 	verdict.Set = overridden(verdict.Set, decision)
 	verdict.Remove = withRemovals(p.identity.remove(r, verdict.Set), verdict.Set, decision.Remove)
-	verdict.ResponseSet = decision.ResponseHeaders
+	verdict.ResponseSet = p.withoutCORS(decision.ResponseHeaders)
 	verdict.Metadata = mergedMetadata(verdict.Metadata, decision.Metadata)
 	return verdict
+}
+
+// withoutCORS drops what a policy's cors part answers for: a second Access-Control-Allow-Origin makes
+// browsers refuse both.
+func (p *Policy) withoutCORS(fields []exchange.Field) []exchange.Field {
+	if p.cors == nil {
+		return fields
+	}
+	return slices.DeleteFunc(fields, func(f exchange.Field) bool {
+		return strings.HasPrefix(strings.ToLower(f.Name), "access-control-")
+	})
 }
 
 // overridden lets Rego replace or remove what authentication would set: its author is the policy's.
@@ -58,7 +70,6 @@ func mergedMetadata(token, opa map[string]any) map[string]any {
 	if len(opa) == 0 {
 		return token
 	}
-	merged := maps.Clone(opa)
-	maps.Copy(merged, token)
-	return merged
+	maps.Copy(opa, token) // the decision is this request's own
+	return opa
 }

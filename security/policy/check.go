@@ -11,7 +11,8 @@ import (
 var _ exchange.Authorizer = (*Policy)(nil)
 
 // Check decides about one request. The error is always nil: whatever goes wrong is a verdict that
-// denies. The verdict's slices and maps may be shared with other requests and must not be changed.
+// denies. The verdict's slices may be shared with other requests: they must not be changed in place.
+// Entries may be added to Metadata.
 func (p *Policy) Check(ctx context.Context, r *exchange.Request) (verdict exchange.Verdict, _ error) {
 	defer func() {
 		// One request's panic denies that request. Its text may quote a credential, so it isn't logged.

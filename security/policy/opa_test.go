@@ -3,6 +3,7 @@ package policy_test
 import (
 	"net/netip"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -293,7 +294,7 @@ func TestRegoDocumentsAndModules(t *testing.T) {
 	}
 	secret := "s3cr3t"
 	for name, broken := range map[string]*config.OPA{
-		"syntax":         rego("allow if {"),
+		"syntax":         rego("allow if { x == \"s3cr3t\" "),
 		"type":           rego("allow if unknown_function(1)"),
 		"no decision":    rego("permit := true"),
 		"no module":      {},
@@ -306,6 +307,35 @@ func TestRegoDocumentsAndModules(t *testing.T) {
 	} {
 		denies(t, name, &config.Policy{OPA: broken}, secret)
 	}
+}
+
+func TestManyRegoDecisionsAtOnce(t *testing.T) {
+	t.Parallel()
+	o := rego(`default allow := false
+allow if { some role in input.identity.claims.roles; input.attributes.request.http.method in data.roles[role] }`)
+	o.Documents = []config.Source{{Inline: `{"roles": {"reader": ["GET", "HEAD"], "writer": ["PUT"]}}`}}
+	o.Timeout = time.Second
+	p := compile(t, &config.Policy{JWT: withJWT(t), OPA: o})
+	line := bearer(token(t, map[string]any{"roles": []string{"guest", "reader"}}))
+	var wg sync.WaitGroup
+	for worker := range 4 {
+		wg.Go(func() {
+			method, want := "GET", true
+			if worker%2 == 1 {
+				method, want = "PUT", false
+			}
+			for range 200 {
+				v := check(t, p, request(method+" /", line...))
+				if v.Allow != want {
+					t.Errorf("%s: %v (%s)", method, v.Allow, v.Reason)
+				}
+				if v.Allow { // as a host adds its own entry
+					v.Metadata["host"] = worker
+				}
+			}
+		})
+	}
+	wg.Wait()
 }
 
 func BenchmarkMinimalRego(b *testing.B) {

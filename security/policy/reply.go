@@ -78,10 +78,7 @@ func (p *Policy) opaDenies(decision *rego.Decision) exchange.Verdict {
 		reply.Body = []byte(*decision.Body)
 	}
 	own := http.Header{}
-	for _, f := range decision.Headers {
-		own.Add(f.Name, f.Value)
-	}
-	for _, f := range decision.ResponseHeaders {
+	for _, f := range p.withoutCORS(append(decision.Headers, decision.ResponseHeaders...)) {
 		own.Add(f.Name, f.Value)
 	}
 	for name, values := range own {

@@ -96,11 +96,29 @@ func loadModules(spec *config.OPA, data config.Data) (map[string]*ast.Module, er
 		}
 		module, err := ast.ParseModuleWithOpts(name, string(text), options)
 		if err != nil {
-			return nil, fmt.Errorf("opa.modules[%d]: %w", i, err)
+			return nil, fmt.Errorf("opa.modules[%d]: %s", i, explain(err))
 		}
 		modules[name] = module
 	}
 	return modules, nil
+}
+
+// explain names module, line and fault. OPA's own text also quotes the line, and a module may come from a
+// Secret.
+func explain(err error) string {
+	all, ok := errors.AsType[ast.Errors](err)
+	if !ok || len(all) == 0 {
+		return "it can't be read"
+	}
+	lines := make([]string, 0, len(all))
+	for _, e := range all {
+		at := ""
+		if e.Location != nil {
+			at = fmt.Sprintf("%s:%d: ", e.Location.File, e.Location.Row)
+		}
+		lines = append(lines, fmt.Sprintf("%s%s: %s", at, e.Code, e.Message))
+	}
+	return strings.Join(lines, "; ")
 }
 
 func loadDocuments(sources []config.Source, data config.Data) (map[string]any, error) {
@@ -154,7 +172,7 @@ func (p *Policy) compile(modules map[string]*ast.Module, documents map[string]an
 	p.compiler = ast.NewCompiler().WithCapabilities(capabilities()).WithEnablePrintStatements(false).
 		WithPathConflictsCheck(storage.NonEmpty(ctx, p.store, p.txn))
 	if p.compiler.Compile(modules); p.compiler.Failed() {
-		return fmt.Errorf("opa.modules: %w", p.compiler.Errors)
+		return fmt.Errorf("opa.modules: %s", explain(p.compiler.Errors))
 	}
 	p.reads = readsOf(p.compiler)
 	return nil
@@ -194,7 +212,8 @@ var errNoBody = errors.New("opa: the modules read the body; set opa.body.maxByte
 // be true for everybody.
 func (p *Policy) checkReads() error {
 	http := []string{"attributes", "request", "http"}
-	p.readsPath = p.reads.part("parsed_path") != nil || p.reads.path(append(http, "path")...) != nil
+	p.readsPath = p.reads.part("parsed_path") != nil || p.reads.path(append(http, "path")...) != nil ||
+		p.reads.path(append(http, "headers", ":path")...) != nil
 	p.readsBody = p.reads.part("parsed_body") != nil || p.reads.path(append(http, "body")...) != nil
 	if p.bodyMax == 0 {
 		if p.reads.mentions("parsed_body") || p.reads.mentions(append(http, "body")...) {

@@ -16,6 +16,8 @@ const (
 	maxString   = 1 << 20
 	maxElements = 100_000
 	maxFormat   = 4 << 10
+	// maxProduct is for estimates made before any work, which assume the worst.
+	maxProduct = 16 << 20
 )
 
 // growing are the builtins whose result can be larger than all of their operands together.
@@ -74,7 +76,7 @@ func multiplies(name string, operands []*ast.Term) bool {
 	case "regex.replace":
 		return replaced(text(operands, 0), "", text(operands, 2))
 	case "concat":
-		return count(operands, 1)*len(text(operands, 0)) > maxString
+		return count(operands, 1)*len(text(operands, 0)) > maxProduct
 	case "sprintf":
 		return formatted(text(operands, 0), operands)
 	case "strings.replace_n":
@@ -108,7 +110,7 @@ func replaced(subject, old, with string) bool {
 	if old != "" {
 		places = strings.Count(subject, old)
 	}
-	return len(subject)+places*len(with) > maxString
+	return len(subject)+places*len(with) > maxProduct
 }
 
 func replacedAll(subject string, operands []*ast.Term) bool {
@@ -118,7 +120,7 @@ func replacedAll(subject string, operands []*ast.Term) bool {
 	}
 	longest := 0
 	patterns.Foreach(func(_, with *ast.Term) { longest = max(longest, len(text([]*ast.Term{with}, 0))) })
-	return len(subject)+(len(subject)+1)*longest > maxString
+	return len(subject)+(len(subject)+1)*longest > maxProduct
 }
 
 // padded is a directive that asks for four digits of padding or more.
@@ -134,7 +136,7 @@ func formatted(format string, operands []*ast.Term) bool {
 			arguments.Foreach(func(argument *ast.Term) { longest = max(longest, argument.StringLength()) })
 		}
 	}
-	return strings.Count(format, "%")*longest > maxString
+	return strings.Count(format, "%")*longest > maxProduct
 }
 
 func wide(operands []*ast.Term) bool {

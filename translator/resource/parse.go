@@ -178,14 +178,19 @@ func parseJSON(text []byte) ([]parsed, bool) {
 		}
 		one := parsed{value: plainNumbers(value)}
 		one.line = bytes.Count(text[:int(decoder.InputOffset())-len(raw)], []byte("\n"))
-		// A tab can't be inside a JSON string, so that replacing all of them moves no value.
+		// Only lines are taken from the nodes. A tab can't be inside a JSON string, so that replacing all of
+		// them moves no value.
 		var node yaml.Node
-		if yaml.Unmarshal(bytes.ReplaceAll(raw, []byte("\t"), []byte(" ")), &node) == nil {
+		legible := surrogate.ReplaceAll(bytes.ReplaceAll(raw, []byte("\t"), []byte(" ")), []byte("??????"))
+		if yaml.Unmarshal(legible, &node) == nil {
 			one.node = &node
 		}
 		all = append(all, one)
 	}
 }
+
+// surrogate is one half of a pair, which YAML refuses.
+var surrogate = regexp.MustCompile(`\\u[dD][89a-fA-F][0-9a-fA-F]{2}`)
 
 func plainNumbers(value any) any {
 	switch v := value.(type) {

@@ -159,7 +159,7 @@ func TestJSONAndLists(t *testing.T) {
 		t.Errorf("a is %v", a)
 	}
 	got := problemTexts(problems)
-	if len(got) != 2 || !strings.HasSuffix(got[0], "dada: is not a known field; did you mean data?") ||
+	if len(got) != 2 || !strings.HasPrefix(got[0], "f:4: ") || !strings.HasSuffix(got[0], "dada: is not a known field; did you mean data?") ||
 		got[1] != "f:6: ConfigMap default/c: data.n: must be a string, not an integer: put it in quotes" {
 		t.Errorf("problems are %v", got)
 	}

@@ -181,7 +181,7 @@ func parseJSON(text []byte) ([]parsed, bool) {
 		// Only lines are taken from the nodes. A tab can't be inside a JSON string, so that replacing all of
 		// them moves no value.
 		var node yaml.Node
-		legible := surrogate.ReplaceAll(bytes.ReplaceAll(raw, []byte("\t"), []byte(" ")), []byte("??????"))
+		legible := escape.ReplaceAll(bytes.ReplaceAll(raw, []byte("\t"), []byte(" ")), []byte("?"))
 		if yaml.Unmarshal(legible, &node) == nil {
 			one.node = &node
 		}
@@ -189,8 +189,8 @@ func parseJSON(text []byte) ([]parsed, bool) {
 	}
 }
 
-// surrogate is one half of a pair, which YAML refuses.
-var surrogate = regexp.MustCompile(`\\u[dD][89a-fA-F][0-9a-fA-F]{2}`)
+// escape is an escape sequence of JSON; YAML refuses some of them.
+var escape = regexp.MustCompile(`\\(["\\/bfnrt]|u[0-9a-fA-F]{4})`)
 
 func plainNumbers(value any) any {
 	switch v := value.(type) {

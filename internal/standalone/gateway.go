@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"strings"
 	"sync"
 	"time"
 
@@ -24,6 +25,7 @@ import (
 	"github.com/gatehouse-proxy/gatehouse/security/jwt"
 	"github.com/gatehouse-proxy/gatehouse/translator"
 	"github.com/gatehouse-proxy/gatehouse/translator/envoy"
+	"github.com/gatehouse-proxy/gatehouse/translator/resource"
 )
 
 // gateway is a running one.
@@ -139,6 +141,10 @@ func (g *gateway) run(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrInput, err)
 	}
+	if empty(set) {
+		g.report.tell(set, problems, nil, nil)
+		return fmt.Errorf("%w: no manifest in %s", ErrInput, strings.Join(g.config.Paths, ", "))
+	}
 	g.pipeline.apply(set, problems)
 	servers, stopServers := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopServers()
@@ -158,6 +164,9 @@ func (g *gateway) run(ctx context.Context) error {
 	context.AfterFunc(groupCtx, stopWork) // a server that fails ends the gateway
 	return group.Wait()
 }
+
+// empty reports whether nothing was read. Every namespaced object brings its namespace with it.
+func empty(set *resource.Set) bool { return set.Namespaces.Len() == 0 && set.GatewayClasses.Len() == 0 }
 
 // work runs Envoy and the watch until ctx ends.
 func (g *gateway) work(ctx context.Context) error {

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"io"
 	"log/slog"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -157,15 +156,24 @@ func TestDrainingIsBounded(t *testing.T) {
 	}
 }
 
-func TestUnixSocket(t *testing.T) {
-	t.Parallel()
-	path := filepath.Join(directory(t), "s")
-	stale, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
+// leaveStaleSocket makes a socket that nobody listens on. It never was listened on: a program that another
+// test starts at the same moment would hold a listener open between its fork and its exec.
+func leaveStaleSocket(t *testing.T, path string) {
+	t.Helper()
+	fd, err := syscall.Socket(syscall.AF_UNIX, syscall.SOCK_STREAM, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
-	stale.SetUnlinkOnClose(false)
-	_ = stale.Close()
+	defer func() { _ = syscall.Close(fd) }()
+	if err := syscall.Bind(fd, &syscall.SockaddrUnix{Name: path}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestUnixSocket(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(directory(t), "s")
+	leaveStaleSocket(t, path)
 	_, stop, result := serving(t, "unix:"+path, hello)
 	info, err := os.Stat(path)
 	if err != nil || info.Mode().Perm() != 0o600 {

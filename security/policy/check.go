@@ -21,13 +21,14 @@ func (p *Policy) Check(ctx context.Context, r *exchange.Request) (verdict exchan
 			verdict = deny(http.StatusServiceUnavailable, ReasonPanic)
 		}
 	}()
-	if p.unusable != "" {
-		return deny(http.StatusServiceUnavailable, ReasonUnusable), nil
-	}
 	if p.cors != nil && cors.IsPreflight(r) {
 		return p.preflight(r), nil
 	}
-	verdict = p.decide(ctx, r)
+	if p.unusable != "" {
+		verdict = deny(http.StatusServiceUnavailable, ReasonUnusable)
+	} else {
+		verdict = p.decide(ctx, r)
+	}
 	if p.dryRun && !verdict.Allow {
 		verdict = p.dry(r, verdict)
 	}

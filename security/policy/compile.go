@@ -90,6 +90,19 @@ func Unusable(name, reason string) *Policy {
 	return &Policy{name: name, log: slog.Default(), unusable: cmp.Or(reason, "unusable")}
 }
 
+// Broken is [Unusable] for a spec that didn't compile. Its cors part, if that is sound, still answers
+// preflights and marks the 503s, so that a browser's script sees the fault and not a riddle.
+func Broken(spec *config.Policy, deps Deps, reason error) *Policy {
+	p := Unusable(spec.Name, reason.Error())
+	p.corsHeaders = deps.CORSHeaders
+	if spec.CORS != nil {
+		if compiled, err := cors.Compile(spec.CORS); err == nil {
+			p.cors = compiled
+		}
+	}
+	return p
+}
+
 // Name returns the policy's namespace/name.
 func (p *Policy) Name() string { return p.name }
 

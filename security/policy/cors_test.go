@@ -85,3 +85,24 @@ func TestS37PreflightsNeedNoCredentials(t *testing.T) {
 		t.Errorf("without CORS: %d", status(v))
 	}
 }
+
+func TestS40BrokenPoliciesStillSpeakCORS(t *testing.T) {
+	t.Parallel()
+	spec := &config.Policy{Name: "a/b", DryRun: true, BasicAuth: &config.BasicAuth{Users: config.Source{Ref: "missing"}}, CORS: &config.CORS{AllowOrigins: []string{"https://a.com"}}}
+	deps := policy.Deps{CORSHeaders: true}
+	_, err := policy.Compile(spec, deps)
+	if err == nil {
+		t.Fatal("a missing Secret compiles")
+	}
+	p := policy.Broken(spec, deps, err)
+	if v := check(t, p, request("GET /", "origin", "https://a.com")); status(v) != 503 || corsHeaders(v) != "access-control-allow-origin=https://a.com vary=Origin" {
+		t.Errorf("%d %s", status(v), corsHeaders(v))
+	}
+	if v := check(t, p, request("OPTIONS /", "origin", "https://a.com", "access-control-request-method", "GET")); status(v) != 204 {
+		t.Errorf("preflight: %d", status(v))
+	}
+	spec.CORS.AllowOrigins = []string{"nonsense"}
+	if v := check(t, policy.Broken(spec, deps, err), request("OPTIONS /", "origin", "https://a.com", "access-control-request-method", "GET")); status(v) != 503 {
+		t.Errorf("broken CORS: %d", status(v))
+	}
+}

@@ -20,6 +20,9 @@ func (st *stream) difference() []operation {
 		if state == nil {
 			continue
 		}
+		if wildcard(kind) && state.silent && len(st.world.snap.Resources[kind]) == 0 {
+			plan = append(plan, operation{kind: kind, empty: true})
+		}
 		for _, r := range st.world.snap.Resources[kind] {
 			if !st.due(kind, state, r, endpoints) {
 				continue
@@ -86,6 +89,7 @@ func (st *stream) handle(request *discovery.DeltaDiscoveryRequest) error {
 		if state.sent == nil {
 			state.sent = map[string]string{}
 		}
+		state.silent = len(state.sent) == 0
 		st.types[kind] = state
 	}
 	for _, name := range request.GetResourceNamesUnsubscribe() {

@@ -40,6 +40,7 @@ type stream struct {
 type typeState struct {
 	subscribed map[string]bool
 	sent       map[string]string // name → version
+	silent     bool              // Envoy has nothing of the type and has heard nothing yet
 }
 
 // operation is one message of a plan.
@@ -47,6 +48,7 @@ type operation struct {
 	kind   snapshot.Type
 	name   string
 	remove bool
+	empty  bool // a message without resources: a starting Envoy waits 15 s to hear that there are none
 	gate   bool // no message: wait until the clusters sent so far are warm
 }
 
@@ -164,8 +166,11 @@ func (st *stream) advance() error {
 		return nil
 	}
 	st.plan = st.plan[1:]
-	if op.remove {
+	switch {
+	case op.remove:
 		return st.sendRemoval(op.kind, op.name)
+	case op.empty:
+		return st.message(op.kind, resourceID{kind: op.kind}, &discovery.DeltaDiscoveryResponse{})
 	}
 	resource, ok := st.world.resource(op.kind, op.name)
 	if !ok {
@@ -240,6 +245,7 @@ func (st *stream) sendRemoval(kind snapshot.Type, name string) error {
 }
 
 func (st *stream) message(kind snapshot.Type, id resourceID, response *discovery.DeltaDiscoveryResponse) error {
+	st.types[kind].silent = false
 	st.nonce++
 	response.Nonce = strconv.FormatUint(st.nonce, 10)
 	response.TypeUrl = kind.URL()

@@ -20,7 +20,7 @@ func TestExample17JWT(t *testing.T) {
 	isolated(t, func(t *testing.T) {
 		b, provider := backend(t), newIdentityProvider(t)
 		provider.publish(t, provider.key)
-		gatewaytest.Start(t, nil, files(example("base"), example("17-sp-jwt")),
+		g := gatewaytest.Start(t, nil, files(example("base"), example("17-sp-jwt")),
 			gatewaytest.Args("--allow-private-jwks"), gatewaytest.Env(provider.trusted...))
 		good := provider.token(t, provider.key, claims{})
 		t.Run("without the provider's keys nothing passes", func(t *testing.T) {
@@ -35,6 +35,7 @@ func TestExample17JWT(t *testing.T) {
 		if n := len(b.Requests()) - before; n != 0 {
 			t.Errorf("%d requests reached the backend", n)
 		}
+		wantAbsent(t, g, good) // not even the one that came in a query
 		t.Run("new keys are fetched and old ones forgotten", func(t *testing.T) { testRotation(t, provider, good) })
 	})
 }

@@ -22,28 +22,27 @@ func TestExample24ExtProc(t *testing.T) {
 		wantLogged(t, g, "level=WARN", "24-eep-extproc.yaml:16:", "requestHeaderMode", "spec.extProc[].processingMode.request")
 		wantLogged(t, g, "level=WARN", "24-eep-extproc.yaml:17:", "responseHeaderMode", "spec.extProc[].processingMode.response")
 		t.Run("the service changes request and response", func(t *testing.T) {
-			a := get(t, "X-From-Processor: of-the-client")
-			wantStatus(t, a, http.StatusOK)
+			a := await(t, http.StatusOK, "X-From-Processor: of-the-client")
 			wantHeader(t, a.Seen.Header, "X-From-Processor", "hello")
 			wantHeader(t, a.Header, "X-Processed", "200")
 		})
 		t.Run("and an error of the backend", func(t *testing.T) {
-			a := get(t, "x-want-status: 500")
-			wantStatus(t, a, http.StatusInternalServerError)
+			a := await(t, http.StatusInternalServerError, "x-want-status: 500")
 			wantHeader(t, a.Header, "X-Processed", "500")
 		})
 		passed := len(b.Requests())
 		t.Run("the service answers itself", func(t *testing.T) {
-			wantStatus(t, get(t, "x-do: refuse"), http.StatusTeapot)
+			await(t, http.StatusTeapot, "x-do: refuse")
 		})
 		t.Run("a failure of the service is a denial", func(t *testing.T) {
-			wantStatus(t, get(t, "x-do: fail"), http.StatusServiceUnavailable)
+			await(t, http.StatusServiceUnavailable, "x-do: fail")
 		})
 		t.Run("an answer later than messageTimeout is none", func(t *testing.T) {
 			start := time.Now()
 			wantStatus(t, get(t, "x-do: hang"), http.StatusGatewayTimeout)
-			if took := time.Since(start); took < 200*time.Millisecond {
-				t.Errorf("answered after %v, before the messageTimeout of 200ms", took)
+			// Envoy counts from the start of its event loop's turn, some milliseconds ago.
+			if took := time.Since(start); took < 150*time.Millisecond || took > 5*time.Second {
+				t.Errorf("answered after %v, the messageTimeout is 200ms", took)
 			}
 		})
 		t.Run("nothing passes without the service", func(t *testing.T) {
@@ -55,9 +54,15 @@ func TestExample24ExtProc(t *testing.T) {
 		}
 		t.Run("requests pass when it is back", func(t *testing.T) {
 			startExtProcService(t)
-			gatewaytest.Await(t, gatewayURL+"/", http.StatusOK, host)
+			await(t, http.StatusOK)
 		})
 	})
+}
+
+// await is for answers that a busy machine may not give within the example's messageTimeout.
+func await(t *testing.T, status int, header ...string) gatewaytest.Answer {
+	t.Helper()
+	return gatewaytest.Await(t, gatewayURL+"/", status, append([]string{host}, header...)...)
 }
 
 // startExtProcService is the handbook's ext-proc-service; stop ends it and returns when it has ended.

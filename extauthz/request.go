@@ -13,6 +13,9 @@ const (
 	// ClientAddressKey is the context extension that says where the client's address comes from. Its
 	// one value, "header", means [ClientIPHeader]; anything else means the TCP peer.
 	ClientAddressKey = "gatehouse.client-address"
+	// BodyKey is the context extension by which a filter with with_request_body says so: its one value is
+	// "buffered". Without it a missing body can't be told from one that wasn't sent here.
+	BodyKey = "gatehouse.body"
 	// ClientIPHeader carries the client's address as Envoy detected it, without a port.
 	ClientIPHeader = "x-gatehouse-client-ip"
 
@@ -45,7 +48,9 @@ func decode(msg string) (*exchange.Request, error) {
 		Protocol: v.http.protocol, ID: v.http.id, Size: seen.size, Time: v.time(),
 	}
 	header := exchange.NewHeader(seen.lines...)
-	return exchange.NewRequest(head, v.conn(&seen), header, v.http.content(&seen), v.extensions), nil
+	buffered, _ := v.extensions.Extension(BodyKey)
+	body := v.http.content(&seen, buffered == "buffered")
+	return exchange.NewRequest(head, v.conn(&seen), header, body, v.extensions), nil
 }
 
 func (v *view) conn(seen *headers) exchange.Conn {
@@ -155,10 +160,14 @@ func (s *headers) client() netip.Addr {
 
 // content is the body as far as Envoy sent it. Envoy sends none both when there is none and when the
 // filter has no with_request_body, so an empty one is only reported where the headers prove it.
-func (h *httpRequest) content(seen *headers) exchange.Body {
+// With [BodyKey] the filter is known to buffer, and what it didn't send isn't there.
+func (h *httpRequest) content(seen *headers, buffered bool) exchange.Body {
 	body := h.rawBody
 	if body == "" {
 		body = h.body
+	}
+	if body == "" && buffered {
+		return exchange.BufferedBody(nil, seen.partial || seen.size > 0)
 	}
 	if body == "" {
 		http1 := strings.HasPrefix(h.protocol, "HTTP/1")

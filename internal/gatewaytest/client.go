@@ -100,3 +100,10 @@ func Await(t testing.TB, url string, status int, header ...string) Answer {
 	})
 	return last
 }
+
+// HTTP2 is a transport that speaks HTTP/2 without TLS.
+func HTTP2() *http.Transport {
+	protocols := &http.Protocols{}
+	protocols.SetUnencryptedHTTP2(true)
+	return &http.Transport{Protocols: protocols}
+}

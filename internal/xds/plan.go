@@ -105,7 +105,7 @@ func (st *stream) handle(request *discovery.DeltaDiscoveryRequest) error {
 		return nil
 	}
 	if first && wildcard(kind) {
-		st.plan = st.difference()
+		st.replan()
 		return nil
 	}
 	return st.deliver(kind, state, request, first)

@@ -150,12 +150,18 @@ func (st *stream) waiting() bool {
 	return false
 }
 
+// openGate lets the plan go on behind the gate that it stands at.
 func (st *stream) openGate() {
+	st.closeGate()
+	st.plan = st.plan[1:]
+}
+
+// closeGate forgets the clock of a gate.
+func (st *stream) closeGate() {
 	if st.gate != nil {
 		st.gate.Stop()
 		st.gate = nil
 	}
-	st.plan = st.plan[1:]
 }
 
 // advance does the plan's next operation.
@@ -184,11 +190,13 @@ func (st *stream) refresh() {
 	if latest == nil || latest == st.world {
 		return
 	}
-	if st.gate != nil {
-		st.gate.Stop()
-		st.gate = nil
-	}
 	st.world = latest
+	st.replan()
+}
+
+// replan plans anew from what was sent so far.
+func (st *stream) replan() {
+	st.closeGate()
 	st.plan = st.difference()
 }
 

@@ -47,6 +47,46 @@ func TestRegoReadsBodies(t *testing.T) {
 	}
 }
 
+// TestRegoOnRequestsWithoutBody: over HTTP/2, where no header tells that there is none.
+func TestRegoOnRequestsWithoutBody(t *testing.T) {
+	t.Parallel()
+	backend, port := gatewaytest.NewBackend(t, "b"), freePort(t)
+	gatewaytest.Start(t, all(gatewayManifest(port), backendManifest("b", backend.Port), routeManifest("r", prefix("/"), "b"), policyManifest("r", `
+  opa:
+    body: {maxBytes: 100}
+    modules: [{type: Inline, inline: "package envoy.authz\nimport rego.v1\ndefault allow := false\nallow if not input.parsed_body.bad"}]
+`)))
+	client := &http.Client{Transport: gatewaytest.HTTP2()}
+	for _, method := range []string{http.MethodGet, http.MethodPost, http.MethodDelete} {
+		request, err := http.NewRequestWithContext(t.Context(), method, at(port, "/"), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		response, err := client.Do(request)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = response.Body.Close()
+		if response.ProtoMajor != 2 || response.StatusCode != http.StatusOK {
+			t.Errorf("%s by %s: %d, want 200", method, response.Proto, response.StatusCode)
+		}
+	}
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, at(port, "/"), strings.NewReader(`{"bad": true}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	request.Header.Set("Content-Type", "application/json")
+	request.ContentLength = -1
+	response, err := client.Do(request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = response.Body.Close()
+	if response.StatusCode != http.StatusForbidden {
+		t.Errorf("a GET with a bad body: %d, want 403", response.StatusCode)
+	}
+}
+
 // TestRegoDecisions: an object decides status, body and headers in both directions.
 func TestRegoDecisions(t *testing.T) {
 	t.Parallel()

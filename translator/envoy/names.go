@@ -24,6 +24,7 @@ const (
 	extensionPolicy        = "gatehouse.policy"
 	extensionRoute         = "gatehouse.route"
 	extensionClientAddress = "gatehouse.client-address"
+	extensionBody          = "gatehouse.body" // the filter buffers: a body that wasn't sent isn't there
 )
 
 // Where the proofs of a verdict stand in a request's dynamic metadata.

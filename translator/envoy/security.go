@@ -73,6 +73,7 @@ func (b *Builder) check(rule *Rule) *authz.ExtAuthzPerRoute {
 		extensionPolicy: rule.Security.Ref, extensionRoute: rule.Name, extensionClientAddress: "header",
 	}}
 	if opa := rule.Security.Spec.OPA; opa != nil && opa.BodyMaxBytes > 0 {
+		settings.ContextExtensions[extensionBody] = "buffered"
 		// One byte more than the policy may see, so that the authorizer notices a longer body.
 		settings.WithRequestBody = &authz.BufferSettings{
 			MaxRequestBytes: uint32(opa.BodyMaxBytes) + 1, AllowPartialMessage: true, PackAsBytes: true,

@@ -193,7 +193,7 @@ func TestS41RegoCannotReachOut(t *testing.T) {
 	for _, expression := range []string{
 		`http.send({"method": "GET", "url": "http://127.0.0.1"})`, `net.lookup_ip_addr("example.com")`, `opa.runtime().env.HOME`,
 		`rego.parse_module("a", "package a")`, `json.match_schema({}, {"$ref": "http://127.0.0.1/"})`, `json.verify_schema({"$ref": "http://127.0.0.1/"})`,
-		`providers.aws.sign_req({}, {}, 1)`, `x := http.send with input as {}`,
+		`providers.aws.sign_req({}, {}, 1)`, `strings.render_template("{{.a}}", {"a": 1})`, `x := http.send with input as {}`,
 	} {
 		denies(t, expression, &config.Policy{OPA: rego("default allow := false\nallow if { " + expression + " }")}, "")
 	}
@@ -213,9 +213,16 @@ func TestS41S43RegoStopsInTime(t *testing.T) {
 		"doubling":    {doubling + `allow if count(x26) > 0`, ""}, // whichever limit comes first
 		"huge range":  {`allow if count(numbers.range(1, 1000000000)) > 0`, policy.ReasonOPAError},
 		"replace":     {`allow if count(replace(sprintf("%0999d", [1]), "0", sprintf("%9999d", [1]))) > 0`, policy.ReasonOPAError},
+		"huge shift":  {`allow if bits.lsh(1, 400000000) > 0`, policy.ReasonOPAError},
+		"deep query":  {`allow if graphql.parse_query(concat("", [c | some i in numbers.range(1, 50000); c := "{a"]))`, policy.ReasonOPAError},
+		"pattern":     {`allow if regex.match(concat("", [c | some i in numbers.range(1, 20000); c := "(a"]), "a")`, policy.ReasonOPAError},
 		"huge format": {`allow if count(sprintf("%999999d", [1])) > 0`, policy.ReasonOPAError},
 	} {
-		p := compile(t, &config.Policy{OPA: rego(c.module)})
+		o := rego(c.module)
+		if name != "loop" {
+			o.Timeout = time.Second // the sizes must be what stops these
+		}
+		p := compile(t, &config.Policy{OPA: o})
 		start := time.Now()
 		v := check(t, p, request("GET /"))
 		if status(v) != 503 || c.reason != "" && v.Reason != c.reason {

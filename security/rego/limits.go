@@ -2,7 +2,9 @@ package rego
 
 import (
 	"fmt"
+	"maps"
 	"regexp"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -16,27 +18,43 @@ const (
 	maxString   = 1 << 20
 	maxElements = 100_000
 	maxFormat   = 4 << 10
+	maxShift    = 4 << 10
+	maxPattern  = 8 << 10
+	maxGraphQL  = 64 << 10
 	// maxProduct is for estimates made before any work, which assume the worst.
 	maxProduct = 16 << 20
 )
 
 // growing are the builtins whose result can be larger than all of their operands together.
 var growing = []string{
-	"array.concat", "array.flatten", "base64.encode", "concat", "hex.encode", "json.marshal", "json.marshal_with_options", "json.patch",
+	"array.concat", "array.flatten", "base64.encode", "bits.lsh", "concat", "hex.encode", "json.marshal", "json.marshal_with_options", "json.patch",
 	"numbers.range", "numbers.range_step", "object.union", "object.union_n", "regex.replace", "regex.split", "replace", "split", "sprintf",
-	"strings.render_template", "strings.replace_n", "strings.split_n", "urlquery.encode", "urlquery.encode_object", "yaml.marshal",
+	"internal.template_string", "strings.replace_n", "strings.split_n", "urlquery.encode", "urlquery.encode_object", "yaml.marshal",
+}
+
+// parsing are the builtins that compile or parse an operand, given by its place, at a cost per byte that
+// no deadline ends: a megabyte of `{a{a…` took OPA's GraphQL parser to a gigabyte of stack, and a
+// stack that overflows ends the process.
+var parsing = map[string]struct{ operand, limit int }{
+	"glob.match": {0, maxPattern}, "re_match": {0, maxPattern}, "regex.find_all_string_submatch_n": {0, maxPattern}, "regex.find_n": {0, maxPattern},
+	"regex.globs_match": {0, maxPattern}, "regex.is_valid": {0, maxPattern}, "regex.match": {0, maxPattern}, "regex.replace": {1, maxPattern},
+	"regex.split": {0, maxPattern}, "regex.template_match": {0, maxPattern},
+	"graphql.is_valid": {0, maxGraphQL}, "graphql.parse": {0, maxGraphQL}, "graphql.parse_and_verify": {0, maxGraphQL},
+	"graphql.parse_query": {0, maxGraphQL}, "graphql.parse_schema": {0, maxGraphQL}, "graphql.schema_is_valid": {0, maxGraphQL},
 }
 
 // init wraps these builtins for the whole process: OPA keeps one table of them and prefers it to
 // whatever a compiler or query is given.
 func init() {
-	for _, name := range growing {
+	names := slices.AppendSeq(slices.Clone(growing), maps.Keys(parsing))
+	slices.Sort(names)
+	for _, name := range slices.Compact(names) {
 		original := topdown.GetBuiltin(name)
 		if original == nil {
 			continue
 		}
 		topdown.RegisterBuiltinFunc(name, func(ctx topdown.BuiltinContext, operands []*ast.Term, iter func(*ast.Term) error) error {
-			if multiplies(name, operands) {
+			if limit, found := parsing[name]; found && len(text(operands, limit.operand)) > limit.limit || multiplies(name, operands) {
 				return tooLarge(ctx, name)
 			}
 			return original(ctx, operands, func(result *ast.Term) error {
@@ -83,6 +101,8 @@ func multiplies(name string, operands []*ast.Term) bool {
 		return replacedAll(text(operands, 1), operands)
 	case "numbers.range", "numbers.range_step":
 		return wide(operands)
+	case "bits.lsh":
+		return far(operands)
 	}
 	return false
 }
@@ -151,4 +171,17 @@ func wide(operands []*ast.Term) bool {
 	low, okLow := from.Float64()
 	high, okHigh := to.Float64()
 	return !okLow || !okHigh || max(low, high)-min(low, high) > maxElements
+}
+
+// far is a shift whose result would be a number of thousands of digits, up to gigabytes of them.
+func far(operands []*ast.Term) bool {
+	if len(operands) < 2 {
+		return false
+	}
+	by, ok := operands[1].Value.(ast.Number)
+	if !ok {
+		return false
+	}
+	places, exact := by.Int()
+	return !exact || places > maxShift
 }

@@ -71,6 +71,7 @@ func (t *Translator) Translate(set *resource.Set, prev *Result) *Result {
 		a.route(graph.Get(memo.Key{Kind: routeKind, Namespace: r.Namespace, Name: r.Name}).(*unit))
 	}
 	t.unattached(set, graph, a)
+	a.conditions = append(a.conditions, unsupported(set)...)
 	graph.Done()
 	return &Result{
 		Snapshot: a.snapshot(), Conditions: status.Sort(a.conditions), Reused: graph.Reused(),

@@ -45,11 +45,16 @@ type gateway struct {
 	unready   error
 }
 
+// errStopped indicates that the gateway was told to stop before it had started anything.
+var errStopped = errors.New("stopped")
+
 // Run runs a gateway until ctx ends, then drains and stops it. The error wraps ErrInput or
 // ErrEnvironment where that is the reason.
 func Run(ctx context.Context, config Config) error {
 	g := &gateway{config: config, log: config.Logger, unready: errors.New("starting")}
-	if err := g.prepare(ctx); err != nil {
+	if err := g.prepare(ctx); errors.Is(err, errStopped) {
+		return nil
+	} else if err != nil {
 		return err
 	}
 	defer func() { _ = g.dir.Close() }()
@@ -60,6 +65,9 @@ func Run(ctx context.Context, config Config) error {
 // prepare does what can fail before anything is started.
 func (g *gateway) prepare(ctx context.Context) error {
 	binary, err := g.findEnvoy(ctx)
+	if ctx.Err() != nil {
+		return errStopped
+	}
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrEnvironment, err)
 	}

@@ -14,7 +14,7 @@ func (st *stream) difference() []operation {
 	endpoints := map[string]bool{} // assignments that a changed cluster needs again, changed or not
 	for _, kind := range snapshot.Types() {
 		state := st.types[kind]
-		if kind == snapshot.Route && len(plan) > 0 {
+		if kind == snapshot.Route {
 			plan = append(plan, operation{gate: true})
 		}
 		if state == nil {

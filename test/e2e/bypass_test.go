@@ -65,7 +65,26 @@ func TestVerdictOutlivesRouteChanges(t *testing.T) {
 	}
 }
 
-// TestRouteChangeToUnprotectedRoute works: nothing was promised there.
+// TestRouteOfUsersServerIsSealedToo: a route that only a user's ext_authz server protects isn't reached
+// by a request that was routed elsewhere first.
+func TestRouteOfUsersServerIsSealedToo(t *testing.T) {
+	t.Parallel()
+	api, admin, port := gatewaytest.NewBackend(t, "api"), gatewaytest.NewBackend(t, "admin"), freePort(t)
+	gatewaytest.Start(t, all(gatewayManifest(port),
+		routeManifest("api", prefix("/api"), "api"), backendManifest("api", api.Port), reroutingProcessor(t),
+		routeManifest("admin", "{path: {type: PathPrefix, value: /api}, headers: [{name: x-role, value: admin}]}", "admin"),
+		backendManifest("admin", admin.Port), promotingAuthorizer(t),
+		policyManifest("admin", "  extAuth: {grpc: {backendRefs: [{group: gateway.envoyproxy.io, kind: Backend, name: authz}]}}")))
+	if a := gatewaytest.Get(t, at(port, "/api/x"), "x-role: admin"); a.Status != 200 || a.Seen.Backend != "admin" {
+		t.Fatalf("the other route doesn't work by itself: %d %q", a.Status, a.Body)
+	}
+	before := len(admin.Requests())
+	if a := gatewaytest.Get(t, at(port, "/api/x")); a.Status != http.StatusForbidden || len(admin.Requests()) != before {
+		t.Errorf("%d, want 403 and nothing at the backend: %s", a.Status, a.Body)
+	}
+}
+
+// TestRecomputeBetweenRoutesOfOnePolicy works: what the verdict was given for is demanded there too.
 func TestRecomputeBetweenRoutesOfOnePolicy(t *testing.T) {
 	t.Parallel()
 	issuer := gatewaytest.NewIssuer(t, "https://idp.example")

@@ -77,6 +77,10 @@ func ResolveBackend(v *memo.View, from Referrer, ref gatewayv1.BackendObjectRefe
 func BackendRule(v *memo.View, key memo.Key) any {
 	kind, rest, _ := strings.Cut(key.Name, "/")
 	name, port, _ := strings.Cut(rest, "/")
+	if demandsTLS(v, kind, key.Namespace, name) {
+		return &Backend{Reason: "UnsupportedValue", Fault: fmt.Sprintf(
+			"backendRefs: a BackendTLSPolicy demands TLS to %s %s/%s, which this version doesn't speak", kind, key.Namespace, name)}
+	}
 	if kind == "Backend" {
 		return resolveEnvoyBackend(v, key.Namespace, name)
 	}

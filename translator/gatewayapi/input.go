@@ -4,6 +4,9 @@
 package gatewayapi
 
 import (
+	"maps"
+	"strings"
+
 	discoveryv1 "k8s.io/api/discovery/v1"
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
@@ -12,13 +15,14 @@ import (
 )
 
 // Input answers for the leaves of a [memo.Graph]: the objects of a Set by kind, and lists of them by
-// what they belong to. Immutable.
+// what they belong to. It is used by one goroutine.
 type Input struct {
 	Set      *resource.Set
 	tables   map[memo.Kind]func(namespace, name string) any
 	slices   map[memo.Key]*List[*discoveryv1.EndpointSlice]
 	grants   map[memo.Key]*List[*gatewayv1.ReferenceGrant]
 	policies map[memo.Key]*List[Targeting]
+	reasons  map[string]*string
 }
 
 // List is an index entry. Equal lists of successive Inputs are one pointer, so that a rule that reads
@@ -32,12 +36,18 @@ const (
 	policiesOf memo.Kind = "policies of "
 )
 
+// invalidKind is the kind of what is wrong with an object, by Kind/name; nil for a sound one.
+const invalidKind memo.Kind = "invalid"
+
 // NewInput indexes a Set. prev, which may be nil, lends its unchanged lists.
 func NewInput(set *resource.Set, prev *Input) *Input {
 	if prev == nil {
 		prev = &Input{}
 	}
-	in := &Input{Set: set, tables: tables(set)}
+	in := &Input{Set: set, tables: tables(set), reasons: maps.Clone(prev.reasons)}
+	if in.reasons == nil {
+		in.reasons = map[string]*string{}
+	}
 	in.slices = group(set.EndpointSlices.All(), prev.slices, func(s *discoveryv1.EndpointSlice) memo.Key {
 		return memo.Key{Kind: slicesOf, Namespace: s.Namespace, Name: s.Labels[discoveryv1.LabelServiceName]}
 	})
@@ -58,8 +68,24 @@ func (in *Input) Leaf(key memo.Key) any {
 		return pointer(in.slices[key])
 	case grantsIn:
 		return pointer(in.grants[key])
+	case invalidKind:
+		return in.invalid(key)
 	}
 	return pointer(in.policies[key])
+}
+
+// invalid returns one pointer for one text, so that an unchanged fault is an unchanged value.
+func (in *Input) invalid(key memo.Key) any {
+	kind, name, _ := strings.Cut(key.Name, "/")
+	reason := in.Set.Invalid(resource.Key{Kind: kind, Namespace: key.Namespace, Name: name})
+	if reason == "" {
+		return nil
+	}
+	if known, ok := in.reasons[reason]; ok {
+		return known
+	}
+	in.reasons[reason] = &reason
+	return &reason
 }
 
 // pointer makes a nil pointer a nil any.

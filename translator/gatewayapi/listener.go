@@ -189,6 +189,8 @@ func certificates(v *memo.View, namespace string, tls *gatewayv1.ListenerTLSConf
 	return all, ""
 }
 
+// clientSettings reads the listener's ClientTrafficPolicy. One that can't be applied takes the listener
+// out of service: what it says of addresses and certificates is what other policies rest on.
 func clientSettings(v *memo.View, l *Listener) (ClientSettings, string) {
 	t, ok := EffectiveOnListener(v, "ClientTrafficPolicy", l)
 	if !ok {
@@ -198,10 +200,16 @@ func clientSettings(v *memo.View, l *Listener) (ClientSettings, string) {
 	if policy == nil {
 		return ClientSettings{}, ""
 	}
-	detection := policy.Spec.ClientIPDetection
-	if detection == nil {
+	invalid := memo.Read[*string](v, memo.Key{Kind: invalidKind, Namespace: t.Namespace, Name: "ClientTrafficPolicy/" + t.Name})
+	switch {
+	case invalid != nil:
+		return ClientSettings{}, t.Key().String() + ": " + *invalid
+	case policy.Spec.TLS != nil:
+		return ClientSettings{}, t.Key().String() + ": spec.tls is not supported by this version; remove it"
+	case policy.Spec.ClientIPDetection == nil:
 		return ClientSettings{}, ""
 	}
+	detection := policy.Spec.ClientIPDetection
 	if fault := checkDetection(detection); fault != "" {
 		return ClientSettings{}, t.Key().String() + ": " + fault
 	}

@@ -43,6 +43,11 @@ func policyTables(set *resource.Set) []policyTable {
 				yield(p, p.Spec.PolicyTargetReferences)
 			}
 		}},
+		{"BackendTLSPolicy", func(yield func(resource.Object, egv1alpha1.PolicyTargetReferences)) {
+			for _, p := range set.BackendTLSPolicies.All() {
+				yield(p, egv1alpha1.PolicyTargetReferences{TargetRefs: p.Spec.TargetRefs})
+			}
+		}},
 		{"ClientTrafficPolicy", func(yield func(resource.Object, egv1alpha1.PolicyTargetReferences)) {
 			for _, p := range set.ClientTrafficPolicies.All() {
 				yield(p, p.Spec.PolicyTargetReferences)
@@ -147,6 +152,11 @@ func Effective(v *memo.View, policyKind string, route *gatewayv1.HTTPRoute, rule
 // EffectiveOnListener finds the policy of one kind that applies to a listener.
 func EffectiveOnListener(v *memo.View, policyKind string, listener *Listener) (Targeting, bool) {
 	return targeting(v, targetKey(policyKind, "Gateway", listener.Namespace, listener.Gateway), listener.Name)
+}
+
+// demandsTLS reports whether a BackendTLSPolicy names the Service or Backend.
+func demandsTLS(v *memo.View, kind, namespace, name string) bool {
+	return memo.Read[*List[Targeting]](v, targetKey("BackendTLSPolicy", kind, namespace, name)) != nil
 }
 
 func targeting(v *memo.View, key memo.Key, section string) (Targeting, bool) {

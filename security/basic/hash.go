@@ -43,6 +43,8 @@ func (h hash) match(password string) bool {
 	return len(password) <= h.limit && h.matcher.MatchesPassword(password)
 }
 
+// parseHash decides by the prefix. A damaged hash never falls through to plaintext: its text would be a
+// password that anybody with the file knows.
 func parseHash(text string, opts Options) (hash, error) {
 	switch {
 	case strings.HasPrefix(text, "$2"):
@@ -61,6 +63,7 @@ func parseHash(text string, opts Options) (hash, error) {
 	return parsePlain(text, opts.AllowPlaintext)
 }
 
+// parseBcrypt leaves out $2x$, the mark of a broken implementation whose collisions it keeps.
 func parseBcrypt(text string, maxCost int) (hash, error) {
 	form := bcryptForm.FindStringSubmatch(text)
 	if form == nil {
@@ -103,6 +106,7 @@ func parseDigest(text string, accept htpasswd.PasswdParser) (hash, error) {
 	return hash{matcher: matcher, limit: MaxPassword}, nil
 }
 
+// parsePlain reads {PLAIN} as nginx does; with it a password may look like a hash.
 func parsePlain(text string, allow bool) (hash, error) {
 	explicit := strings.HasPrefix(text, "{PLAIN}")
 	switch {

@@ -75,6 +75,7 @@ func Parse(file []byte, opts Options) (*Users, error) {
 // Len returns the number of users.
 func (u *Users) Len() int { return len(u.byName) }
 
+// add checks also the lines it then ignores: a file is either sound or refused.
 func (u *Users) add(line string, opts Options) error {
 	if line == "" || line[0] == '#' {
 		return nil

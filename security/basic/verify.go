@@ -76,6 +76,7 @@ func (e *entry) remembers(key *[32]byte) bool {
 	return verified != nil && subtle.ConstantTimeCompare(verified[:], key[:]) == 1
 }
 
+// compute takes a slot for slow hashes only; a digest takes less time than the slot.
 func (e *entry) compute(ctx context.Context, password string) (bool, error) {
 	if !e.slow {
 		return e.match(password), nil

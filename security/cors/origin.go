@@ -69,6 +69,7 @@ func checkExpression(expression string) error {
 	return nil
 }
 
+// splitOrigin lowers the case, as browsers do before they send an origin (RFC 6454 section 6.2).
 func splitOrigin(entry string) (scheme, host, port string, err error) {
 	scheme, rest, found := strings.Cut(strings.ToLower(entry), "://")
 	if !found || !schemeForm.MatchString(scheme) {

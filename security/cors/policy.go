@@ -67,10 +67,13 @@ func Credentials(spec *config.CORS) bool {
 }
 
 func (p *Policy) compileLists(spec *config.CORS) error {
-	for field, list := range map[string][]string{"allowMethods": spec.AllowMethods, "allowHeaders": spec.AllowHeaders, "exposeHeaders": spec.ExposeHeaders} {
-		for _, entry := range list {
+	for _, list := range []struct {
+		field   string
+		entries []string
+	}{{"allowMethods", spec.AllowMethods}, {"allowHeaders", spec.AllowHeaders}, {"exposeHeaders", spec.ExposeHeaders}} {
+		for _, entry := range list.entries {
 			if !token(entry) {
-				return fmt.Errorf("cors.%s: %q is neither a name nor \"*\"", field, entry)
+				return fmt.Errorf("cors.%s: %q is neither a name nor \"*\"", list.field, entry)
 			}
 		}
 	}
@@ -127,6 +130,7 @@ func (p *Policy) Headers(origin string) []exchange.Field {
 	return append(fields, Vary)
 }
 
+// visible is printable ASCII without space: two origins in one value never match (RFC 6454 section 7.1).
 func visible(s string) bool {
 	for i := range len(s) {
 		if s[i] <= 0x20 || s[i] >= 0x7f {

@@ -65,6 +65,7 @@ func (p *Policy) allowsMethod(method string) bool {
 	return p.anyMethod || slices.Contains(p.methods, method)
 }
 
+// allowsHeaders compares without regard to case; browsers send lower case, policies rarely do.
 func (p *Policy) allowsHeaders(requested []string) bool {
 	if p.anyHeader {
 		return true

@@ -29,6 +29,7 @@ type verifyKey struct {
 
 type checkFunc func(signed string, signature []byte) bool
 
+// verify looks the algorithm up among the key's, instead of choosing by the token and then checking.
 func (k *verifyKey) verify(alg, signed string, signature []byte) error {
 	check, allowed := k.allows[alg]
 	if !allowed {
@@ -56,6 +57,7 @@ func checksFor(key any) (map[string]checkFunc, error) {
 	return nil, fmt.Errorf("key type %T can't verify signatures", key)
 }
 
+// rsaChecks allows RS and PS for a key without alg, as RFC 7517 does; most issuers name one.
 func rsaChecks(key *rsa.PublicKey) (map[string]checkFunc, error) {
 	if bits := key.N.BitLen(); bits < minRSABits || bits > maxRSABits {
 		return nil, fmt.Errorf("RSA key of %d bits; %d to %d are allowed", bits, minRSABits, maxRSABits)
@@ -77,6 +79,8 @@ func rsaChecks(key *rsa.PublicKey) (map[string]checkFunc, error) {
 	return checks, nil
 }
 
+// ecdsaChecks allows one algorithm for each curve (RFC 7518 section 3.4). The signature is r and s side by
+// side, each as long as the curve's order; other lengths would be other encodings of the same numbers.
 func ecdsaChecks(key *ecdsa.PublicKey) (map[string]checkFunc, error) {
 	var alg string
 	var hash crypto.Hash

@@ -94,6 +94,8 @@ func parsePrefixes(texts ...string) []netip.Prefix {
 	return prefixes
 }
 
+// public is false for every address that a fetch must not reach by itself. A mapped IPv4 address counts
+// as what it maps.
 func public(addr netip.Addr) bool {
 	addr = addr.Unmap().WithZone("")
 	if !addr.IsGlobalUnicast() || addr.IsPrivate() {

@@ -73,6 +73,7 @@ func (l *location) find(r *exchange.Request) (token string, found bool, err erro
 	return l.fromParameter(r)
 }
 
+// fromHeader counts a line without the prefix as no token: Authorization may carry another scheme.
 func (l *location) fromHeader(r *exchange.Request) (string, bool, error) {
 	value, lines := r.Header.Lookup(l.name)
 	if lines > 1 {
@@ -102,6 +103,8 @@ func cutPrefix(value, prefix string) (string, bool) {
 	return strings.Trim(rest, " "), true
 }
 
+// fromCookie reads every Cookie line, for HTTP/2 clients may split them (RFC 9113 section 8.2.3), and
+// compares names exactly (RFC 6265 section 5.3).
 func (l *location) fromCookie(r *exchange.Request) (token string, found bool, err error) {
 	for name, line := range r.Header.All() {
 		if !strings.EqualFold(name, "cookie") {

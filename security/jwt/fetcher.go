@@ -130,6 +130,7 @@ type lease struct {
 	once     sync.Once
 }
 
+// current applies this policy's maxStale: policies that share a key set may differ in it.
 func (l *lease) current(now time.Time) *KeySet {
 	got := l.source.good.Load()
 	if got == nil || now.Sub(got.at) > l.maxStale {

@@ -19,6 +19,7 @@ type claimHeader struct {
 	format string
 }
 
+// compileClaimHeader refuses unknown formats: to fall back to String would drop a list without a word.
 func compileClaimHeader(spec config.ClaimToHeader) (claimHeader, error) {
 	path, err := parsePath(spec.Claim)
 	if err != nil {
@@ -70,6 +71,8 @@ func written(fields []exchange.Field, name string) bool {
 	return false
 }
 
+// write gives a scalar for every format but JSON; shown is false where the format can't express the
+// claim, and then the upstream gets no header at all.
 func (h *claimHeader) write(value any) (text string, shown bool, err error) {
 	switch h.format {
 	case "JSON":

@@ -27,6 +27,7 @@ func (c *headerCache) parse(segment string) (header, error) {
 	return parseHeader(segment)
 }
 
+// learn copies the whole map: it happens once for each signing key, reading for each new token.
 func (c *headerCache) learn(segment string, h header) {
 	if known := c.known.Load(); known != nil {
 		if _, found := (*known)[segment]; found || len(*known) >= maxHeaders {

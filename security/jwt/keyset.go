@@ -112,6 +112,8 @@ func (s *KeySet) candidates(h header) []*verifyKey {
 	return append(append(make([]*verifyKey, 0, len(named)+len(nameless)), named...), nameless...)
 }
 
+// compileKey turns a JWK into checks. Its errors name the member that is wrong, never its value: a private
+// key published by mistake must not be in a status too.
 func compileKey(key jwk.Key) (*verifyKey, error) {
 	if private(key) {
 		return nil, errors.New("private key; publish the public one")
@@ -140,6 +142,7 @@ func compileKey(key jwk.Key) (*verifyKey, error) {
 	return &verifyKey{kid: key.KeyID(), allows: checks}, nil
 }
 
+// private is true for keys that could also sign. Whoever publishes one has lost it.
 func private(key jwk.Key) bool {
 	if key.KeyType() == jwa.OctetSeq {
 		return false
@@ -148,6 +151,7 @@ func private(key jwk.Key) bool {
 	return found
 }
 
+// verifies: without key_ops a key is for everything (RFC 7517 section 4.3).
 func verifies(ops jwk.KeyOperationList) bool {
 	for _, op := range ops {
 		if op == jwk.KeyOpVerify {

@@ -54,6 +54,8 @@ func newSource(f *Fetcher, key sourceKey, roots *x509.CertPool) *source {
 	}
 }
 
+// hold adds a policy. One that asks for a shorter cacheDuration brings the next fetch forward: the bound
+// on a withdrawn key is the policy's, not that of whoever came first.
 func (s *source) hold(l *lease) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -158,6 +160,7 @@ func withoutURL(err error) error {
 	return err
 }
 
+// note logs only the first of several failures: a server that is down for a day is one event.
 func (s *source) note(keys *KeySet, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -185,6 +188,7 @@ func (s *source) note(keys *KeySet, err error) {
 	s.next = s.attempt.Add(refresh - rand.N(refresh/5+1))
 }
 
+// pause grows from FirstRetry to LastRetry, with jitter, so that many gateways don't come back at once.
 func (s *source) pause() time.Duration {
 	pause := s.fetcher.opts.FirstRetry
 	for range s.failures {

@@ -142,6 +142,8 @@ func (v *Verifier) verify(text string, providers uint32, now time.Time) (*Token,
 	return v.verifyCold(&token, &sum, providers, now)
 }
 
+// mayUse keeps a token that was verified in one place from passing in another, where its provider doesn't
+// look.
 func (v *Verifier) mayUse(p *provider, providers uint32) bool {
 	for i := range v.providers {
 		if v.providers[i] == p {
@@ -151,6 +153,8 @@ func (v *Verifier) mayUse(p *provider, providers uint32) bool {
 	return false
 }
 
+// verifyCold tries the providers in their order. An error that isn't about the key says more than one that
+// is, so it is the one reported.
 func (v *Verifier) verifyCold(token *compact, sum *[32]byte, providers uint32, now time.Time) (*Token, error) {
 	verdict := error(ErrUnknown)
 	unavailable := false
@@ -217,6 +221,7 @@ func (p *provider) reportUnknown(token *compact, now time.Time) {
 	}
 }
 
+// checkSignature tries at most maxKeys keys, and with a kid usually one.
 func (p *provider) checkSignature(token *compact, keys *KeySet) error {
 	candidates := keys.candidates(token.header)
 	if len(candidates) == 0 {

@@ -30,6 +30,7 @@ type finding struct {
 	user    string
 }
 
+// authenticate runs the policy's methods. Without any, every caller is anonymous and passes this stage.
 func (p *Policy) authenticate(ctx context.Context, r *exchange.Request) finding {
 	if p.basic == nil && p.jwt == nil {
 		return finding{}
@@ -90,6 +91,8 @@ func (p *Policy) lenient(f finding) finding {
 	return f
 }
 
+// byToken keeps expiry apart in the reason: it is the one failure that clients cause by doing nothing
+// wrong, and operators look for it first.
 func (p *Policy) byToken(r *exchange.Request) finding {
 	token, err := p.jwt.Verify(r)
 	switch {
@@ -105,6 +108,7 @@ func (p *Policy) byToken(r *exchange.Request) finding {
 	return finding{outcome: invalid, reason: ReasonJWTInvalid}
 }
 
+// byPassword counts another scheme as missing, not invalid: under Any the header may be the token's.
 func (p *Policy) byPassword(ctx context.Context, r *exchange.Request) finding {
 	user, password, err := basic.ParseAuthorization(r.Header.Get("authorization"))
 	switch {

@@ -38,6 +38,8 @@ func (p *Policy) Check(ctx context.Context, r *exchange.Request) (verdict exchan
 	return verdict, nil
 }
 
+// preflight comes before authentication, because browsers send preflights without credentials (Fetch
+// section 3.2.3). It ends here in either case: the answer is never the upstream's.
 func (p *Policy) preflight(r *exchange.Request) exchange.Verdict {
 	reply, allowed := p.cors.Preflight(r)
 	if !allowed {
@@ -46,6 +48,8 @@ func (p *Policy) preflight(r *exchange.Request) exchange.Verdict {
 	return exchange.Verdict{Reply: reply, Reason: ReasonPreflight}
 }
 
+// decide runs the stages in their order. Rules come after authentication so that an outsider can't tell
+// allowed addresses from others by the status alone.
 func (p *Policy) decide(ctx context.Context, r *exchange.Request) exchange.Verdict {
 	if p.identity.namedByConnection(r) {
 		return deny(http.StatusForbidden, ReasonConnectionNames)
@@ -72,6 +76,7 @@ func (p *Policy) decide(ctx context.Context, r *exchange.Request) exchange.Verdi
 	return p.allow(r, found, &decision)
 }
 
+// ruleReason leaves out the rule's name: reasons are metric labels, and a policy may have a thousand rules.
 func ruleReason(by string) string {
 	if by == "" {
 		return ReasonDefaultDenied

@@ -36,10 +36,12 @@ func newIdentityHeaders(names []string) identityHeaders {
 	return h
 }
 
+// fold is the spelling under which CGI-like servers merge names (RFC 3875 section 4.1.18).
 func fold(name string) string {
 	return strings.ReplaceAll(strings.ToLower(name), "_", "-")
 }
 
+// has reports whether the name is one of the headers in any spelling.
 func (h *identityHeaders) has(name string) bool {
 	if !strings.ContainsAny(name, "-_") { // most lines of a request, without building a string
 		return slices.ContainsFunc(h.names, func(known string) bool { return strings.EqualFold(known, name) })

@@ -17,6 +17,7 @@ var bodies = map[int]string{
 	http.StatusServiceUnavailable:    "service unavailable",
 }
 
+// deny makes a fresh reply each time: later stages add headers to it.
 func deny(status int, reason string) exchange.Verdict {
 	reply := exchange.Deny(status, bodies[status])
 	reply.Header = http.Header{"Content-Type": {"text/plain; charset=utf-8"}}

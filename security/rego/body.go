@@ -33,6 +33,8 @@ func (b *builder) body(o *object) {
 	o.put("parsed_body", func(*reads) *ast.Term { return b.parsed(raw) })
 }
 
+// bodyText refuses bytes that aren't UTF-8: Rego's strings can't hold them, and a replaced byte could make a
+// rule match what the upstream doesn't get.
 func (b *builder) bodyText(*reads) *ast.Term {
 	raw, err := b.bytes()
 	if err == nil && !validText(string(raw)) {

@@ -70,6 +70,7 @@ func Compile(spec *config.OPA, data config.Data) (*Policy, error) {
 	return p, p.checkReads()
 }
 
+// loadModules gives modules of one name different keys: they come from several ConfigMaps.
 func loadModules(spec *config.OPA, data config.Data) (map[string]*ast.Module, error) {
 	if len(spec.Modules) == 0 || len(spec.Modules)+len(spec.Documents) > maxSources {
 		return nil, fmt.Errorf("opa.modules: at least one module, and at most %d with documents, are supported", maxSources)
@@ -121,6 +122,7 @@ func explain(err error) string {
 	return strings.Join(lines, "; ")
 }
 
+// loadDocuments merges in order; the order can't matter, because a conflict is an error.
 func loadDocuments(sources []config.Source, data config.Data) (map[string]any, error) {
 	merged := map[string]any{}
 	for i, source := range sources {

@@ -35,6 +35,8 @@ type Decision struct {
 	Metadata        map[string]any
 }
 
+// decisionOf treats everything but a boolean and an object as a fault: a set or a string from a rule that was
+// meant to be a boolean must not pass for true.
 func decisionOf(value ast.Value) (Decision, error) {
 	switch value := value.(type) {
 	case ast.Boolean:
@@ -85,6 +87,8 @@ func (d *Decision) readRemovals(o ast.Object) bool {
 	return ok
 }
 
+// readReply is strict about the status: a 1xx would hang the client, and a typo must not become a 500 that
+// looks like the upstream's.
 func (d *Decision) readReply(o ast.Object) bool {
 	switch status := get(o, "http_status").(type) {
 	case nil:

@@ -30,6 +30,7 @@ func (p *Policy) Decide(ctx context.Context, r *exchange.Request, caller *identi
 	return decisionOf(value)
 }
 
+// evaluate calls topdown itself: rego.Eval would start a goroutine for each request to watch the context.
 func (p *Policy) evaluate(ctx context.Context, input *ast.Term, now time.Time, limit *deadline) (ast.Value, error) {
 	var decision ast.Value
 	results := 0

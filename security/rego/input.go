@@ -62,6 +62,7 @@ func (o *object) text(name, value string) {
 
 func (o *object) term() *ast.Term { return ast.ObjectTerm(o.members...) }
 
+// textTerm shares the terms of values that nearly every request has.
 func textTerm(value string) *ast.Term {
 	if shared, found := methods[value]; found {
 		return shared
@@ -81,6 +82,7 @@ func (p *Policy) input(r *exchange.Request, caller *identity.Identity) (*ast.Ter
 	return o.term(), b.err
 }
 
+// fail notes the error and gives no term, so that a builder can return it.
 func (b *builder) fail(err error) *ast.Term {
 	if b.err == nil {
 		b.err = err
@@ -123,6 +125,7 @@ func (b *builder) request(part *reads) *ast.Term {
 	return o.term()
 }
 
+// http refuses control data that isn't UTF-8 (S19), whichever part of it is read.
 func (b *builder) http(part *reads) *ast.Term {
 	head := b.r.Head()
 	o := object{reads: part, members: make([][2]*ast.Term, 0, 4)}
@@ -200,6 +203,7 @@ func (b *builder) header(name string) (string, bool) {
 	return value, lines > 0
 }
 
+// source shows the chosen client, whose port is known only if it is the peer itself.
 func (b *builder) source(part *reads) *ast.Term {
 	conn := b.r.Conn()
 	port := uint16(0)

@@ -71,6 +71,7 @@ func tooLarge(ctx topdown.BuiltinContext, name string) error {
 	return topdown.Halt{Err: &topdown.Error{Code: topdown.BuiltinErr, Location: ctx.Location, Message: fmt.Sprintf("%s: the result is too large", name)}}
 }
 
+// large looks at the top only: what is inside was made by builtins that were looked at before.
 func large(result *ast.Term) bool {
 	if result == nil {
 		return false
@@ -125,6 +126,7 @@ func count(operands []*ast.Term, i int) int {
 	return 0
 }
 
+// replaced assumes that a pattern matches at every place, which is the worst it can do.
 func replaced(subject, old, with string) bool {
 	places := utf8.RuneCountInString(subject) + 1
 	if old != "" {
@@ -146,6 +148,7 @@ func replacedAll(subject string, operands []*ast.Term) bool {
 // padded is a directive that asks for four digits of padding or more.
 var padded = regexp.MustCompile(`%[^a-zA-Z%]*[0-9]{4}|%[^a-zA-Z%]*\*`)
 
+// formatted assumes that every directive prints the longest argument.
 func formatted(format string, operands []*ast.Term) bool {
 	if len(format) > maxFormat || padded.MatchString(format) {
 		return true

@@ -79,6 +79,7 @@ func (r *Rules) Decide(client netip.Addr) (allow bool, by string) {
 	return r.defaultAllow, ""
 }
 
+// matches is where an unknown address counts against the caller.
 func (r *rule) matches(client netip.Addr) bool {
 	if len(r.prefixes) == 0 {
 		return true

@@ -55,6 +55,7 @@ func (d *decoder) release() {
 // only to keep big-number arithmetic busy.
 const maxNumber = 64
 
+// number checks by parsing only where the text could be out of range: up to 15 digits never are.
 func number(text string) (any, error) {
 	n := json.Number(text)
 	if len(text) > maxNumber {
@@ -68,6 +69,8 @@ func number(text string) (any, error) {
 	return n, nil
 }
 
+// value recurses no deeper than maxDepth, so that the stack is bounded by configuration and not by the
+// text.
 func (d *decoder) value(depth int) (any, error) {
 	if depth > d.maxDepth {
 		return nil, ErrMalformed

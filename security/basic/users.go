@@ -34,6 +34,7 @@ type Users struct {
 
 type entry struct {
 	hash
+
 	text     string
 	verified atomic.Pointer[[32]byte]
 }

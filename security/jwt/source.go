@@ -140,7 +140,7 @@ func (s *source) fetch() (keys *KeySet, err error) {
 	if err != nil {
 		return nil, withoutURL(err)
 	}
-	defer response.Body.Close()
+	defer func() { _ = response.Body.Close() }() // it was only read
 	if response.StatusCode != http.StatusOK {
 		return nil, fmt.Errorf("the server answered %d", response.StatusCode)
 	}

@@ -17,6 +17,7 @@ const maxToken = 16 << 10
 // compact is a JWS in compact serialization, split and with its header read.
 type compact struct {
 	header
+
 	signed    string // what the signature covers
 	payload   string // still encoded
 	signature string

@@ -171,7 +171,7 @@ func (v *Verifier) verifyCold(token *compact, sum *[32]byte, providers uint32, n
 		}
 		if errors.Is(err, ErrUnavailable) {
 			unavailable = true
-		} else if err != ErrUnknown {
+		} else if !errors.Is(err, ErrUnknown) {
 			verdict = err
 		}
 	}
@@ -191,7 +191,7 @@ func (p *provider) verify(token *compact, keys *KeySet, now time.Time) (*Token, 
 		return nil, 0, ErrUnavailable
 	}
 	if err := p.checkSignature(token, keys); err != nil {
-		if err == ErrUnknown {
+		if errors.Is(err, ErrUnknown) {
 			p.reportUnknown(token, now)
 		}
 		return nil, 0, err
@@ -237,7 +237,7 @@ func (p *provider) checkSignature(token *compact, keys *KeySet) error {
 		if err == nil {
 			return nil
 		}
-		if err == ErrSignature {
+		if errors.Is(err, ErrSignature) {
 			verdict = err
 		}
 	}

@@ -102,7 +102,7 @@ func (p *Policy) byToken(r *exchange.Request) finding {
 		return finding{outcome: missing, reason: ReasonCredentialsMissing}
 	case errors.Is(err, jwt.ErrUnavailable):
 		return finding{outcome: unavailable, reason: ReasonJWTKeys}
-	case err == jwt.ErrExpired:
+	case errors.Is(err, jwt.ErrExpired):
 		return finding{outcome: invalid, reason: ReasonJWTExpired}
 	}
 	return finding{outcome: invalid, reason: ReasonJWTInvalid}

@@ -11,7 +11,7 @@ func identityTerm(part *reads, caller *identity.Identity) *ast.Term {
 	if caller == nil {
 		return emptyObject
 	}
-	return caller.Memo(func() any {
+	term, _ := caller.Memo(func() any {
 		o := object{reads: part}
 		o.text("method", caller.Method)
 		if caller.Username != "" {
@@ -25,6 +25,7 @@ func identityTerm(part *reads, caller *identity.Identity) *ast.Term {
 		}
 		return o.term()
 	}).(*ast.Term)
+	return term
 }
 
 // pruned converts the claims that are read.

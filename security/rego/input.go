@@ -45,10 +45,10 @@ type object struct {
 	members [][2]*ast.Term
 }
 
-// put adds a member if it is read. make may return nil for one that this request doesn't have.
-func (o *object) put(name string, make func(*reads) *ast.Term) {
+// put adds a member if it is read. build may return nil for one that this request doesn't have.
+func (o *object) put(name string, build func(*reads) *ast.Term) {
 	if part := o.reads.part(name); part != nil {
-		if value := make(part); value != nil {
+		if value := build(part); value != nil {
 			o.members = append(o.members, member(name, value))
 		}
 	}

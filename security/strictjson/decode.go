@@ -22,6 +22,7 @@ var ErrMalformed = errors.New("malformed JSON")
 type decoder struct {
 	bytes.Reader
 	*jsontext.Decoder
+
 	maxDepth int
 }
 
@@ -30,7 +31,7 @@ var decoders = sync.Pool{New: func() any { return &decoder{Decoder: jsontext.New
 // Decode decodes one value into nil, bool, string, json.Number, []any and map[string]any. Arrays and
 // objects may be nested maxDepth levels; a scalar is a level of its own.
 func Decode(raw []byte, maxDepth int) (any, error) {
-	d := decoders.Get().(*decoder)
+	d, _ := decoders.Get().(*decoder) // nothing else is put there
 	defer d.release()
 	d.maxDepth = maxDepth
 	d.Reader.Reset(raw)
@@ -39,7 +40,7 @@ func Decode(raw []byte, maxDepth int) (any, error) {
 	if err != nil {
 		return nil, ErrMalformed
 	}
-	if _, err := d.ReadToken(); err != io.EOF {
+	if _, err := d.ReadToken(); !errors.Is(err, io.EOF) {
 		return nil, ErrMalformed
 	}
 	return value, nil

@@ -8,13 +8,14 @@ import (
 	"testing"
 	"time"
 
-	"github.com/gatehouse-proxy/gatehouse/security/basic"
 	"golang.org/x/crypto/bcrypt"
+
+	"github.com/gatehouse-proxy/gatehouse/security/basic"
 )
 
 // formats are hashes of "secret", made by openssl and perl.
-func formats(t testing.TB) map[string]string {
-	blowfish := hashed(t, "secret", 4)
+func formats(tb testing.TB) map[string]string {
+	blowfish := hashed(tb, "secret", 4)
 	return map[string]string{
 		"bcrypt 2a": blowfish, "bcrypt 2b": "$2b$" + blowfish[4:], "bcrypt 2y": "$2y$" + blowfish[4:],
 		"apr1": "$apr1$abcdefgh$h9FWgUz3n9YxylKLlR5SQ/", "MD5": "$1$abcdefgh$cHJi5PXp/ki/ktXzqlk6I1",
@@ -25,33 +26,33 @@ func formats(t testing.TB) map[string]string {
 	}
 }
 
-func parse(t testing.TB, text string, opts ...basic.Options) *basic.Users {
-	t.Helper()
+func parse(tb testing.TB, text string, opts ...basic.Options) *basic.Users {
+	tb.Helper()
 	u, err := basic.Parse([]byte(text), append(opts, basic.Options{})[0])
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return u
 }
 
-func hashed(t testing.TB, password string, cost int) string {
-	t.Helper()
+func hashed(tb testing.TB, password string, cost int) string {
+	tb.Helper()
 	h, err := bcrypt.GenerateFromPassword([]byte(password), cost)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return string(h)
 }
 
-func verify(t testing.TB, u *basic.Users, user, password string) bool {
-	t.Helper()
+func verify(tb testing.TB, u *basic.Users, user, password string) bool {
+	tb.Helper()
 	for {
-		ok, err := u.Verify(t.Context(), user, password)
+		ok, err := u.Verify(tb.Context(), user, password)
 		if errors.Is(err, basic.ErrBusy) { // other tests hash at the same time
 			continue
 		}
 		if err != nil {
-			t.Fatal(err)
+			tb.Fatal(err)
 		}
 		return ok
 	}

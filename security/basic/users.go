@@ -3,6 +3,7 @@ package basic
 import (
 	"crypto/rand"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"strings"
 	"sync/atomic"
@@ -84,7 +85,7 @@ func (u *Users) add(line string, opts Options) error {
 	name, text, found := strings.Cut(line, ":")
 	switch {
 	case !found:
-		return fmt.Errorf("no colon; a line is USER:HASH")
+		return errors.New("no colon; a line is USER:HASH")
 	case name == "" || len(name) > MaxUser || !printable(name):
 		return fmt.Errorf("the user name is empty, longer than %d bytes, or not printable UTF-8", MaxUser)
 	}

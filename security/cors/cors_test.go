@@ -12,11 +12,11 @@ import (
 	"github.com/gatehouse-proxy/gatehouse/security/cors"
 )
 
-func compile(t testing.TB, spec *config.CORS) *cors.Policy {
-	t.Helper()
+func compile(tb testing.TB, spec *config.CORS) *cors.Policy {
+	tb.Helper()
 	p, err := cors.Compile(spec)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return p
 }

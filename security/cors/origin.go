@@ -1,6 +1,7 @@
 package cors
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"regexp"
@@ -73,7 +74,7 @@ func checkExpression(expression string) error {
 func splitOrigin(entry string) (scheme, host, port string, err error) {
 	scheme, rest, found := strings.Cut(strings.ToLower(entry), "://")
 	if !found || !schemeForm.MatchString(scheme) {
-		return "", "", "", fmt.Errorf("an origin is scheme://host[:port], \"*\", \"null\", or \"~\" and an expression")
+		return "", "", "", errors.New("an origin is scheme://host[:port], \"*\", \"null\", or \"~\" and an expression")
 	}
 	host = rest
 	if i := strings.LastIndexByte(rest, ':'); i >= 0 && !strings.HasSuffix(rest, "]") {
@@ -83,7 +84,7 @@ func splitOrigin(entry string) (scheme, host, port string, err error) {
 		}
 	}
 	if host != "*" && !validHost(host) {
-		return "", "", "", fmt.Errorf("the host must be a name, an address, or *. and a name, without path or user")
+		return "", "", "", errors.New("the host must be a name, an address, or *. and a name, without path or user")
 	}
 	return scheme, host, port, nil
 }

@@ -2,6 +2,7 @@
 package field
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"unicode/utf8"
@@ -15,13 +16,14 @@ const maxValue = 8 << 10
 func CheckName(name string) error {
 	for i := range len(name) {
 		c := name[i]
-		if !('a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || strings.IndexByte("!#$%&'*+-.^_`|~", c) >= 0) {
+		alphanumeric := 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9'
+		if !alphanumeric && strings.IndexByte("!#$%&'*+-.^_`|~", c) < 0 {
 			return fmt.Errorf("header %q is no valid name", name)
 		}
 	}
 	switch lower := strings.ToLower(name); lower {
 	case "":
-		return fmt.Errorf("empty header name")
+		return errors.New("empty header name")
 	case "host", "connection", "content-length", "transfer-encoding", "te", "trailer", "upgrade", "keep-alive", "proxy-connection":
 		return fmt.Errorf("header %q can't be written by a policy", name)
 	default:

@@ -38,7 +38,7 @@ type cache struct {
 }
 
 func index(sum *[32]byte, sets int) int {
-	return int(binary.LittleEndian.Uint64(sum[:8]) & uint64(sets-1))
+	return int(binary.LittleEndian.Uint64(sum[:8]) & uint64(sets-1)) //nolint:gosec // sets is positive
 }
 
 // get returns the entries of the token for which accept is true, or nil.

@@ -1,7 +1,7 @@
 package jwt
 
 import (
-	"fmt"
+	"errors"
 	"net/url"
 	"strings"
 
@@ -30,7 +30,7 @@ func addLocations(all []location, from *config.ExtractFrom, bit uint32) ([]locat
 	}
 	add := func(l location) error {
 		if l.name == "" {
-			return fmt.Errorf("extractFrom: a place without a name")
+			return errors.New("extractFrom: a place without a name")
 		}
 		for i := range all {
 			if all[i].kind == l.kind && all[i].name == l.name && all[i].prefix == l.prefix {

@@ -43,7 +43,7 @@ type FetcherOptions struct {
 // concurrent use and lives as long as the process; Close stops it.
 type Fetcher struct {
 	opts    FetcherOptions
-	ctx     context.Context
+	ctx     context.Context //nolint:containedctx // the life of the goroutines, not of a call
 	stop    context.CancelFunc
 	running sync.WaitGroup
 

@@ -20,9 +20,10 @@ import (
 	"testing"
 	"time"
 
+	"go.uber.org/goleak"
+
 	"github.com/gatehouse-proxy/gatehouse/security/config"
 	"github.com/gatehouse-proxy/gatehouse/security/jwt"
-	"go.uber.org/goleak"
 )
 
 // issuer is a key server with a certificate of its own CA. Its answer can be changed at any time.
@@ -44,9 +45,9 @@ func newIssuer(t *testing.T, set string) *issuer {
 	}))
 	certificate, ca := issue(t)
 	i.ca = ca
-	i.Server.TLS = &tls.Config{Certificates: []tls.Certificate{certificate}}
-	i.Server.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelInfo)
-	i.Server.StartTLS()
+	i.TLS = &tls.Config{Certificates: []tls.Certificate{certificate}}
+	i.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelInfo)
+	i.StartTLS()
 	t.Cleanup(i.Server.Close)
 	return i
 }

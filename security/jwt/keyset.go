@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/lestrrat-go/jwx/v2/jwa"
@@ -153,10 +154,8 @@ func private(key jwk.Key) bool {
 
 // verifies: without key_ops a key is for everything (RFC 7517 section 4.3).
 func verifies(ops jwk.KeyOperationList) bool {
-	for _, op := range ops {
-		if op == jwk.KeyOpVerify {
-			return true
-		}
+	if slices.Contains(ops, jwk.KeyOpVerify) {
+		return true
 	}
 	return len(ops) == 0
 }

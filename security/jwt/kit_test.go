@@ -13,15 +13,17 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"hash"
+	"maps"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/lestrrat-go/jwx/v2/jwk"
+
 	"github.com/gatehouse-proxy/gatehouse/exchange"
 	"github.com/gatehouse-proxy/gatehouse/security/config"
 	"github.com/gatehouse-proxy/gatehouse/security/jwt"
-	"github.com/lestrrat-go/jwx/v2/jwk"
 )
 
 type keyring struct {
@@ -45,46 +47,50 @@ var keys = sync.OnceValue(func() (k keyring) {
 })
 
 // member is a JWK of a key with further members.
-func member(t testing.TB, key any, extra map[string]any) map[string]any {
-	t.Helper()
+func member(tb testing.TB, key any, extra map[string]any) map[string]any {
+	tb.Helper()
 	k, err := jwk.FromRaw(key)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	text, err := json.Marshal(k)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	var m map[string]any
 	if err := json.Unmarshal(text, &m); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	for name, value := range extra {
-		m[name] = value
-	}
+	maps.Copy(m, extra)
 	return m
 }
 
-func keySet(t testing.TB, members ...map[string]any) string {
-	t.Helper()
+func keySet(tb testing.TB, members ...map[string]any) string {
+	tb.Helper()
 	text, err := json.Marshal(map[string]any{"keys": members})
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return string(text)
 }
 
 // sign makes a token; key is any private key of the ring or a secret.
-func sign(t testing.TB, key any, header, claims map[string]any) string {
-	t.Helper()
-	h, _ := json.Marshal(header)
-	c, _ := json.Marshal(claims)
+func sign(tb testing.TB, key any, header, claims map[string]any) string {
+	tb.Helper()
+	h, err := json.Marshal(header)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	c, err := json.Marshal(claims)
+	if err != nil {
+		tb.Fatal(err)
+	}
 	signed := base64.RawURLEncoding.EncodeToString(h) + "." + base64.RawURLEncoding.EncodeToString(c)
-	return signed + "." + base64.RawURLEncoding.EncodeToString(signature(t, key, header["alg"].(string), signed))
+	return signed + "." + base64.RawURLEncoding.EncodeToString(signature(tb, key, header["alg"].(string), signed))
 }
 
-func signature(t testing.TB, key any, alg, signed string) (sig []byte) {
-	t.Helper()
+func signature(tb testing.TB, key any, alg, signed string) (sig []byte) {
+	tb.Helper()
 	kind := map[string]crypto.Hash{"256": crypto.SHA256, "384": crypto.SHA384, "512": crypto.SHA512}[alg[max(0, len(alg)-3):]]
 	var sum []byte
 	if kind != 0 {
@@ -112,7 +118,7 @@ func signature(t testing.TB, key any, alg, signed string) (sig []byte) {
 		sig = mac.Sum(nil)
 	}
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return sig
 }
@@ -120,22 +126,20 @@ func signature(t testing.TB, key any, alg, signed string) (sig []byte) {
 func claims(extra ...map[string]any) map[string]any {
 	all := map[string]any{"iss": "idp", "sub": "carol", "exp": time.Now().Add(time.Hour).Unix()}
 	for _, e := range extra {
-		for name, value := range e {
-			all[name] = value
-		}
+		maps.Copy(all, e)
 	}
 	return all
 }
 
-func local(t testing.TB, set string, edit ...func(*config.JWTProvider)) *jwt.Verifier {
-	t.Helper()
+func local(tb testing.TB, set string, edit ...func(*config.JWTProvider)) *jwt.Verifier {
+	tb.Helper()
 	p := config.JWTProvider{Name: "idp", Issuer: "idp", LocalJWKS: &config.Source{Inline: set}}
 	for _, e := range edit {
 		e(&p)
 	}
 	v, err := jwt.Compile(&config.JWT{Providers: []config.JWTProvider{p}}, nil, nil)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return v
 }

@@ -1,6 +1,7 @@
 package jwt
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 )
@@ -32,7 +33,7 @@ func nextName(text string) (name, rest string, err error) {
 	if strings.HasPrefix(text, `["`) {
 		end := strings.Index(text, `"]`)
 		if end <= 2 {
-			return "", "", fmt.Errorf(`write a name with dots as ["name"]`)
+			return "", "", errors.New(`write a name with dots as ["name"]`)
 		}
 		return text[2:end], text[end+2:], nil
 	}
@@ -41,7 +42,7 @@ func nextName(text string) (name, rest string, err error) {
 		end = len(text)
 	}
 	if end == 0 {
-		return "", "", fmt.Errorf("empty name")
+		return "", "", errors.New("empty name")
 	}
 	return text[:end], text[end:], nil
 }

@@ -26,7 +26,7 @@ type source struct {
 	fetcher *Fetcher
 	uri     string
 	client  *http.Client
-	ctx     context.Context
+	ctx     context.Context //nolint:containedctx // the life of the goroutine, not of a call
 	stop    context.CancelFunc
 	kick    chan struct{} // fetch now
 	sooner  chan struct{} // a policy joined that asks for a shorter wait
@@ -185,7 +185,7 @@ func (s *source) note(keys *KeySet, err error) {
 	s.good.Store(&goodKeys{keys: keys, at: s.attempt})
 	refresh := s.refresh()
 	// Never later than cacheDuration, which bounds how long a withdrawn key works.
-	s.next = s.attempt.Add(refresh - rand.N(refresh/5+1))
+	s.next = s.attempt.Add(refresh - rand.N(refresh/5+1)) //nolint:gosec // jitter is no secret
 }
 
 // pause grows from FirstRetry to LastRetry, with jitter, so that many gateways don't come back at once.
@@ -198,7 +198,7 @@ func (s *source) pause() time.Duration {
 		pause *= 2
 	}
 	pause = min(pause, s.fetcher.opts.LastRetry)
-	return pause + rand.N(pause/4+1)
+	return pause + rand.N(pause/4+1) //nolint:gosec // jitter is no secret
 }
 
 // refresh is the shortest that a policy asks for.

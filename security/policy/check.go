@@ -3,6 +3,7 @@ package policy
 import (
 	"context"
 	"net/http"
+	"slices"
 
 	"github.com/gatehouse-proxy/gatehouse/exchange"
 	"github.com/gatehouse-proxy/gatehouse/security/cors"
@@ -94,7 +95,7 @@ func (p *Policy) dry(r *exchange.Request, denied exchange.Verdict) exchange.Verd
 func (p *Policy) mark(r *exchange.Request, verdict *exchange.Verdict) {
 	fields := p.cors.Headers(p.cors.Origin(r))
 	if verdict.Allow {
-		verdict.ResponseSet = append(verdict.ResponseSet[:len(verdict.ResponseSet):len(verdict.ResponseSet)], fields...)
+		verdict.ResponseSet = append(slices.Clip(verdict.ResponseSet), fields...)
 		return
 	}
 	header := verdict.Reply.Header.Clone()

@@ -1,7 +1,6 @@
 package policy_test
 
 import (
-	"context"
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/ed25519"
@@ -10,6 +9,7 @@ import (
 	"crypto/rsa"
 	"encoding/base64"
 	"encoding/json"
+	"maps"
 	"net/http"
 	"net/netip"
 	"strings"
@@ -17,10 +17,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/lestrrat-go/jwx/v2/jwk"
+
 	"github.com/gatehouse-proxy/gatehouse/exchange"
 	"github.com/gatehouse-proxy/gatehouse/security/config"
 	"github.com/gatehouse-proxy/gatehouse/security/policy"
-	"github.com/lestrrat-go/jwx/v2/jwk"
 )
 
 // htpasswd is alice:secret and bob:pa:ss, both {SHA}, so that tests need not wait for hashes.
@@ -38,64 +39,62 @@ var keys = sync.OnceValue(func() (k struct {
 	return k
 })
 
-func jwks(t testing.TB, public map[string]any) string {
-	t.Helper()
+func jwks(tb testing.TB, public map[string]any) string {
+	tb.Helper()
 	set := jwk.NewSet()
 	for kid, key := range public {
 		k, err := jwk.FromRaw(key)
 		if err != nil {
-			t.Fatal(err)
+			tb.Fatal(err)
 		}
 		if err := k.Set(jwk.KeyIDKey, kid); err != nil {
-			t.Fatal(err)
+			tb.Fatal(err)
 		}
 		if err := set.AddKey(k); err != nil {
-			t.Fatal(err)
+			tb.Fatal(err)
 		}
 	}
 	text, err := json.Marshal(set)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return string(text)
 }
 
-func edKeys(t testing.TB) string {
-	return jwks(t, map[string]any{"ed": keys().ed.Public()})
+func edKeys(tb testing.TB) string {
+	return jwks(tb, map[string]any{"ed": keys().ed.Public()})
 }
 
 // sign makes a token of any header and claims with the Ed25519 key.
-func sign(t testing.TB, header, claims map[string]any) string {
-	t.Helper()
+func sign(tb testing.TB, header, claims map[string]any) string {
+	tb.Helper()
 	h, err := json.Marshal(header)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	c, err := json.Marshal(claims)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	return signText(t, string(h), string(c))
+	return signText(tb, string(h), string(c))
 }
 
-func signText(t testing.TB, header, claims string) string {
-	t.Helper()
+func signText(tb testing.TB, header, claims string) string {
+	tb.Helper()
 	signed := base64.RawURLEncoding.EncodeToString([]byte(header)) + "." + base64.RawURLEncoding.EncodeToString([]byte(claims))
 	signature, err := keys().ed.Sign(rand.Reader, []byte(signed), crypto.Hash(0))
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return signed + "." + base64.RawURLEncoding.EncodeToString(signature)
 }
 
 // token is a good one of issuer "idp", with extra or replaced claims.
-func token(t testing.TB, claims map[string]any) string {
-	t.Helper()
+func token(tb testing.TB, claims map[string]any) string {
+	tb.Helper()
 	all := map[string]any{"iss": "idp", "sub": "carol", "aud": "api", "exp": time.Now().Add(time.Hour).Unix()}
-	for name, value := range claims {
-		all[name] = value
-	}
-	return sign(t, map[string]any{"alg": "EdDSA", "kid": "ed", "typ": "JWT"}, all)
+	maps.Copy(all, claims)
+	return sign(tb, map[string]any{"alg": "EdDSA", "kid": "ed", "typ": "JWT"}, all)
 }
 
 func basicAuth(userinfo string) string {
@@ -106,10 +105,10 @@ func bearer(token string) []string { return []string{"authorization", "Bearer " 
 
 func withBasic() *config.BasicAuth { return &config.BasicAuth{Users: config.Source{Inline: htpasswd}} }
 
-func withJWT(t testing.TB, edit ...func(*config.JWT)) *config.JWT {
+func withJWT(tb testing.TB, edit ...func(*config.JWT)) *config.JWT {
 	j := &config.JWT{Providers: []config.JWTProvider{{
 		Name: "idp", Issuer: "idp", Audiences: []string{"api"},
-		LocalJWKS:      &config.Source{Inline: edKeys(t)},
+		LocalJWKS:      &config.Source{Inline: edKeys(tb)},
 		ClaimToHeaders: []config.ClaimToHeader{{Claim: "sub", Header: "X-User"}},
 	}}}
 	for _, e := range edit {
@@ -118,8 +117,8 @@ func withJWT(t testing.TB, edit ...func(*config.JWT)) *config.JWT {
 	return j
 }
 
-func compile(t testing.TB, spec *config.Policy, edit ...func(*policy.Deps)) *policy.Policy {
-	t.Helper()
+func compile(tb testing.TB, spec *config.Policy, edit ...func(*policy.Deps)) *policy.Policy {
+	tb.Helper()
 	deps := policy.Deps{Data: config.Data{}}
 	for _, e := range edit {
 		e(&deps)
@@ -129,9 +128,9 @@ func compile(t testing.TB, spec *config.Policy, edit ...func(*policy.Deps)) *pol
 	}
 	p, err := policy.Compile(spec, deps)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	t.Cleanup(p.Close)
+	tb.Cleanup(p.Close)
 	return p
 }
 
@@ -148,21 +147,21 @@ func request(line string, lines ...string) *exchange.Request {
 		exchange.NewHeader(fields...), exchange.Body{}, nil)
 }
 
-func check(t testing.TB, p *policy.Policy, r *exchange.Request) exchange.Verdict {
-	t.Helper()
-	v, err := p.Check(context.Background(), r)
+func check(tb testing.TB, p *policy.Policy, r *exchange.Request) exchange.Verdict {
+	tb.Helper()
+	v, err := p.Check(tb.Context(), r)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	for _, f := range append(v.Set, v.Add...) {
 		for _, name := range v.Remove {
 			if strings.EqualFold(f.Name, name) {
-				t.Errorf("S15: %q is both set and removed", name)
+				tb.Errorf("S15: %q is both set and removed", name)
 			}
 		}
 	}
 	if !v.Allow && v.Reply == nil {
-		t.Error("a denial without a reply")
+		tb.Error("a denial without a reply")
 	}
 	return v
 }

@@ -2,12 +2,12 @@ package policy_test
 
 import (
 	"bytes"
-	"context"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
 	"os/exec"
+	"slices"
 	"strings"
 	"testing"
 
@@ -68,7 +68,7 @@ func TestS48FailOpenIsForMissingKeysOnly(t *testing.T) {
 		"basic":        {[]string{"authorization", basicAuth("alice:secret")}, 401, 401, 200},
 		"wrong basic":  {[]string{"authorization", basicAuth("alice:x")}, 401, 401, 401},
 	} {
-		lines := append(c.lines[:len(c.lines):len(c.lines)], "x-user", "root")
+		lines := append(slices.Clip(c.lines), "x-user", "root")
 		for p, want := range map[*policy.Policy]int{closed: c.closed, open: c.open, openAny: c.any} {
 			v := check(t, p, request("GET /", lines...))
 			if status(v) != want {
@@ -128,7 +128,7 @@ func TestS39PanicsDenyOneRequest(t *testing.T) {
 	p := compile(t, &config.Policy{BasicAuth: withBasic()}, func(d *policy.Deps) { d.Logger = slog.New(slog.NewTextHandler(&log, nil)) })
 	var header exchange.Header
 	header.Load(hostile{})
-	v, err := p.Check(context.Background(), exchange.NewRequest(exchange.Head{Method: "GET"}, exchange.Conn{}, header, exchange.Body{}, nil))
+	v, err := p.Check(t.Context(), exchange.NewRequest(exchange.Head{Method: "GET"}, exchange.Conn{}, header, exchange.Body{}, nil))
 	if err != nil || v.Allow || v.Reply.Status() != 503 || strings.Contains(log.String(), "secret") {
 		t.Errorf("%+v %v %s", v, err, log.String())
 	}

@@ -94,7 +94,7 @@ else := {"allowed": false, "http_status": 402, "body": "pay", "headers": {"x-why
 		t.Errorf("response %v metadata %v", v.ResponseSet, v.Metadata)
 	}
 	v = check(t, p, request("GET /no", bearer(token(t, nil))...))
-	if status(v) != 402 || string(v.Reply.Body) != "pay" || v.Reply.Header.Get("x-why") != "money" {
+	if status(v) != 402 || string(v.Reply.Body) != "pay" || v.Reply.Header.Get("X-Why") != "money" {
 		t.Errorf("%d %q %v", status(v), v.Reply.Body, v.Reply.Header)
 	}
 }

@@ -2,6 +2,7 @@ package policy
 
 import (
 	"errors"
+	"maps"
 	"net/http"
 	"strings"
 
@@ -82,9 +83,7 @@ func (p *Policy) opaDenies(decision *rego.Decision) exchange.Verdict {
 	for _, f := range p.withoutCORS(append(decision.Headers, decision.ResponseHeaders...)) {
 		own.Add(f.Name, f.Value)
 	}
-	for name, values := range own {
-		reply.Header[name] = values
-	}
+	maps.Copy(reply.Header, own)
 	if decision.Status == http.StatusUnauthorized && len(reply.Header["Www-Authenticate"]) == 0 {
 		reply.Header["Www-Authenticate"] = p.challenges(finding{})
 	}

@@ -8,9 +8,10 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/open-policy-agent/opa/v1/ast"
+
 	"github.com/gatehouse-proxy/gatehouse/exchange"
 	"github.com/gatehouse-proxy/gatehouse/security/strictjson"
-	"github.com/open-policy-agent/opa/v1/ast"
 )
 
 // maxBodyDepth bounds the nesting of a JSON body.

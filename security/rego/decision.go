@@ -5,9 +5,10 @@ import (
 	"math"
 	"net/http"
 
+	"github.com/open-policy-agent/opa/v1/ast"
+
 	"github.com/gatehouse-proxy/gatehouse/exchange"
 	"github.com/gatehouse-proxy/gatehouse/security/field"
-	"github.com/open-policy-agent/opa/v1/ast"
 )
 
 // Decision is what a policy decided. A boolean is Allowed and nothing more; an object may have these

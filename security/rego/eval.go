@@ -4,11 +4,12 @@ import (
 	"context"
 	"time"
 
-	"github.com/gatehouse-proxy/gatehouse/exchange"
-	"github.com/gatehouse-proxy/gatehouse/security/identity"
 	"github.com/open-policy-agent/opa/v1/ast"
 	"github.com/open-policy-agent/opa/v1/metrics"
 	"github.com/open-policy-agent/opa/v1/topdown"
+
+	"github.com/gatehouse-proxy/gatehouse/exchange"
+	"github.com/gatehouse-proxy/gatehouse/security/identity"
 )
 
 // Decide evaluates the policy for one request. caller is nil for an anonymous one. The error is one of

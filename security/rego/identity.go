@@ -1,8 +1,9 @@
 package rego
 
 import (
-	"github.com/gatehouse-proxy/gatehouse/security/identity"
 	"github.com/open-policy-agent/opa/v1/ast"
+
+	"github.com/gatehouse-proxy/gatehouse/security/identity"
 )
 
 // identityTerm is {} for an anonymous caller. The claims' form is kept with the identity, which is kept

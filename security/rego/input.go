@@ -7,9 +7,10 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/open-policy-agent/opa/v1/ast"
+
 	"github.com/gatehouse-proxy/gatehouse/exchange"
 	"github.com/gatehouse-proxy/gatehouse/security/identity"
-	"github.com/open-policy-agent/opa/v1/ast"
 )
 
 // builder makes the input of one request, only the parts that are read. The first error sticks: it

@@ -1,7 +1,6 @@
 package rego
 
 import (
-	"fmt"
 	"maps"
 	"regexp"
 	"slices"
@@ -45,7 +44,7 @@ var parsing = map[string]struct{ operand, limit int }{
 
 // init wraps these builtins for the whole process: OPA keeps one table of them and prefers it to
 // whatever a compiler or query is given.
-func init() {
+func init() { //nolint:gochecknoinits // OPA has one table of builtins, and it must be changed before any use
 	names := slices.AppendSeq(slices.Clone(growing), maps.Keys(parsing))
 	slices.Sort(names)
 	for _, name := range slices.Compact(names) {
@@ -68,7 +67,7 @@ func init() {
 }
 
 func tooLarge(ctx topdown.BuiltinContext, name string) error {
-	return topdown.Halt{Err: &topdown.Error{Code: topdown.BuiltinErr, Location: ctx.Location, Message: fmt.Sprintf("%s: the result is too large", name)}}
+	return topdown.Halt{Err: &topdown.Error{Code: topdown.BuiltinErr, Location: ctx.Location, Message: name + ": the result is too large"}}
 }
 
 // large looks at the top only: what is inside was made by builtins that were looked at before.

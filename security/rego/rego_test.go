@@ -20,11 +20,11 @@ func spec(module string) *config.OPA {
 	return &config.OPA{Modules: []config.Module{{Name: "m.rego", Source: config.Source{Inline: "package envoy.authz\n" + module}}}}
 }
 
-func compile(t testing.TB, module string) *rego.Policy {
-	t.Helper()
+func compile(tb testing.TB, module string) *rego.Policy {
+	tb.Helper()
 	p, err := rego.Compile(spec(module), nil)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return p
 }

@@ -10,6 +10,8 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -35,6 +37,14 @@ type Config struct {
 	Registerer       prometheus.Registerer // nil: no metrics
 	// OnReject is told of resources that Envoy refused; may be nil.
 	OnReject func(xds.Rejection)
+	// Validate has Envoy try a bootstrap, as [proxy.Validate] does. nil: a listener of which Envoy refuses
+	// a route keeps its last good routes.
+	Validate func(ctx context.Context, bootstrap []byte) error
+	// OnRefusals is told of the routes that answer 503 because Envoy refuses them, at every change; may be
+	// nil.
+	OnRefusals func([]Refusal)
+	// QuarantinePath is a file that keeps refused routes across restarts; "" keeps them in memory.
+	QuarantinePath string
 }
 
 // Agent is one data plane's. Methods are safe for concurrent use, but Apply, which is called from one
@@ -44,16 +54,38 @@ type Agent struct {
 	log      *slog.Logger
 	policies *policies
 	xds      *xds.Server
-	current  atomic.Pointer[snapshot.Snapshot]
+	current  atomic.Pointer[snapshot.Snapshot] // as published
+
+	quarantine *quarantine
+	refused    chan xds.Rejection
+	publishing sync.Mutex
+	wanted     *snapshot.Snapshot // guarded by publishing
+	refusals   []Refusal          // guarded by publishing
 }
 
 // New returns an agent that serves nothing until [Agent.Run].
 func New(config Config) *Agent {
-	return &Agent{
-		config:   config,
-		log:      config.Logger,
-		policies: newPolicies(policy.Deps{JWKS: config.JWKS, Logger: config.Logger}, config.Logger),
-		xds:      xds.NewServer(config.Logger, config.OnReject),
+	a := &Agent{
+		config:     config,
+		log:        config.Logger,
+		policies:   newPolicies(policy.Deps{JWKS: config.JWKS, Logger: config.Logger}, config.Logger),
+		quarantine: newQuarantine(config.QuarantinePath, config.Validate, config.Logger),
+		refused:    make(chan xds.Rejection, 64),
+	}
+	a.xds = xds.NewServer(config.Logger, a.onReject)
+	return a
+}
+
+// onReject runs in the goroutine of Envoy's stream and must not wait.
+func (a *Agent) onReject(r xds.Rejection) {
+	if a.config.OnReject != nil {
+		a.config.OnReject(r)
+	}
+	if r.Type == snapshot.Route && a.config.Validate != nil {
+		select {
+		case a.refused <- r:
+		default:
+		}
 	}
 }
 
@@ -61,9 +93,30 @@ func New(config Config) *Agent {
 // policy reference, say which policies can't be enforced; their routes answer 503.
 func (a *Agent) Apply(snap *snapshot.Snapshot) map[string]error {
 	faults := a.policies.load(snap, time.Now())
+	a.publishing.Lock()
+	defer a.publishing.Unlock()
+	a.wanted = snap
+	a.publish()
+	return faults
+}
+
+// republish sends the wanted snapshot again after the quarantine has changed.
+func (a *Agent) republish() {
+	a.publishing.Lock()
+	defer a.publishing.Unlock()
+	a.publish()
+}
+
+// publish shows Envoy the wanted snapshot without what it is known to refuse. The caller holds
+// publishing.
+func (a *Agent) publish() {
+	snap, refusals := a.quarantine.rewrite(a.wanted)
 	a.current.Store(snap)
 	a.xds.Publish(snap)
-	return faults
+	if a.config.OnRefusals != nil && !slices.Equal(refusals, a.refusals) {
+		a.config.OnRefusals(refusals)
+	}
+	a.refusals = refusals
 }
 
 // Synced reports whether every connected Envoy has answered for the whole of the last snapshot.
@@ -104,6 +157,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	group.Go(func() error { return serve(ctx, authorizer, a.authorizer()) })
 	group.Go(func() error { return serve(ctx, control, a.control()) })
 	group.Go(func() error { a.sweep(ctx); return nil })
+	group.Go(func() error { a.watchRefusals(ctx); return nil })
 	return group.Wait()
 }
 

@@ -87,6 +87,7 @@ func (g *gateway) prepare(ctx context.Context) error {
 	g.agent = agent.New(agent.Config{
 		XDSSocket: g.dir.Path("xds.sock"), AuthorizerSocket: g.dir.Path("authorizer.sock"),
 		JWKS: g.jwks, Logger: g.log, Registerer: g.metrics,
+		Validate: validator(binary), QuarantinePath: g.dir.Path("refused-routes.json"),
 	})
 	g.report = newReport(g.log)
 	g.pipeline = &pipeline{
@@ -107,6 +108,14 @@ func (g *gateway) findEnvoy(ctx context.Context) (string, error) {
 		return "", err
 	}
 	return binary, proxy.CheckVersion(ctx, binary)
+}
+
+// validator asks Envoy about a bootstrap; nil where there is no Envoy to ask.
+func validator(binary string) func(context.Context, []byte) error {
+	if binary == "" {
+		return nil
+	}
+	return func(ctx context.Context, bootstrap []byte) error { return proxy.Validate(ctx, binary, bootstrap) }
 }
 
 func (g *gateway) prepareEnvoy(binary string) error {

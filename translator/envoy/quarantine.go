@@ -1,0 +1,178 @@
+package envoy
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"regexp"
+
+	listener "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
+	route "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
+	hcm "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
+	"google.golang.org/protobuf/encoding/protowire"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/gatehouse-proxy/gatehouse/snapshot"
+)
+
+// Piece is one serialized route of a RouteConfiguration. Key identifies its very bytes.
+type Piece struct {
+	Key  string
+	Name string
+	Body []byte
+}
+
+// Replacement stands in for a route that Envoy refuses.
+type Replacement struct {
+	Route string // the refused route's name
+	Words string // why, in Envoy's words
+	Body  []byte
+	// Last says that the match could not be kept: the stand-in matches more than the refused route did,
+	// so it goes behind all others of its virtual host.
+	Last bool
+}
+
+// Pieces lists the routes of a RouteConfiguration.
+func Pieces(config snapshot.Resource) []Piece {
+	var all []Piece
+	eachField(config.Body, func(field protowire.Number, _, host []byte) {
+		if field != configVirtualHosts {
+			return
+		}
+		eachField(host, func(field protowire.Number, _, body []byte) {
+			if field == hostRoutes {
+				all = append(all, piece(body))
+			}
+		})
+	})
+	return all
+}
+
+func piece(body []byte) Piece {
+	sum := sha256.Sum256(body)
+	p := Piece{Key: hex.EncodeToString(sum[:16]), Body: body}
+	r := &route.Route{}
+	if proto.Unmarshal(body, r) == nil {
+		p.Name = r.Name
+	}
+	return p
+}
+
+// Trial is a bootstrap of nothing but these routes, for `envoy --mode validate`.
+func Trial(pieces []Piece) ([]byte, error) {
+	host := VirtualHost{Domain: "*"}
+	for _, p := range pieces {
+		host.Entries = append(host.Entries, &Entry{Body: p.Body})
+	}
+	config := &route.RouteConfiguration{}
+	if err := proto.Unmarshal(RouteConfig("trial", []VirtualHost{host}).Body, config); err != nil {
+		return nil, err
+	}
+	config.ValidateClusters = boolean(false)
+	manager := &hcm.HttpConnectionManager{
+		StatPrefix: "trial", HttpFilters: httpFilters(),
+		RouteSpecifier: &hcm.HttpConnectionManager_RouteConfig{RouteConfig: config},
+	}
+	b := NewBootstrap(BootstrapOptions{NodeID: "trial", AuthorizerSocket: "/nonexistent"})
+	b.StaticResources.Listeners = []*listener.Listener{{
+		Name: "trial", Address: socket("127.0.0.1", 1),
+		FilterChains: []*listener.FilterChain{{Filters: []*listener.Filter{{
+			Name: "trial", ConfigType: &listener.Filter_TypedConfig{TypedConfig: typed(manager)},
+		}}}},
+	}}
+	return YAML(b)
+}
+
+// StandIns returns what may replace a refused route, the better one first: the same match with a 503,
+// then, in case it is the match that Envoy refuses, the widest match that covers it.
+func StandIns(p Piece, words string) []Replacement {
+	refused := &route.Route{}
+	if proto.Unmarshal(p.Body, refused) != nil {
+		return nil
+	}
+	standIn := func(match *route.RouteMatch, last bool) Replacement {
+		r := &route.Route{Name: refused.Name, Match: match}
+		respond(r, 503, "")
+		return Replacement{Route: p.Name, Words: words, Body: marshal(r), Last: last}
+	}
+	return []Replacement{standIn(refused.Match, false), standIn(widest(refused.Match), true)}
+}
+
+// widest keeps of a match what Envoy is sure to take: no regular expression.
+func widest(m *route.RouteMatch) *route.RouteMatch {
+	expression, ok := m.GetPathSpecifier().(*route.RouteMatch_SafeRegex)
+	if !ok {
+		return &route.RouteMatch{PathSpecifier: m.GetPathSpecifier()}
+	}
+	prefix := "/"
+	if compiled, err := regexp.Compile(expression.SafeRegex.GetRegex()); err == nil {
+		if literal, _ := compiled.LiteralPrefix(); literal != "" {
+			prefix = literal
+		}
+	}
+	return &route.RouteMatch{PathSpecifier: &route.RouteMatch_Prefix{Prefix: prefix}}
+}
+
+// Replace puts stand-ins, by Piece.Key, in place of refused routes. A RouteConfiguration without any is
+// returned as it is.
+func Replace(config snapshot.Resource, by map[string]Replacement) snapshot.Resource {
+	var body []byte
+	replaced := false
+	eachField(config.Body, func(field protowire.Number, raw, value []byte) {
+		if field != configVirtualHosts {
+			body = append(body, raw...)
+			return
+		}
+		host, changed := replaceInHost(value, by)
+		replaced = replaced || changed
+		body = protowire.AppendBytes(protowire.AppendTag(body, configVirtualHosts, protowire.BytesType), host)
+	})
+	if !replaced {
+		return config
+	}
+	return snapshot.NewResource(config.Name, body)
+}
+
+func replaceInHost(host []byte, by map[string]Replacement) (body []byte, changed bool) {
+	var last [][]byte
+	eachField(host, func(field protowire.Number, raw, value []byte) {
+		if field != hostRoutes {
+			body = append(body, raw...)
+			return
+		}
+		sum := sha256.Sum256(value)
+		r, refused := by[hex.EncodeToString(sum[:16])]
+		switch {
+		case !refused:
+			body = append(body, raw...)
+		case r.Last:
+			last, changed = append(last, r.Body), true
+		default:
+			body, changed = protowire.AppendBytes(protowire.AppendTag(body, hostRoutes, protowire.BytesType), r.Body), true
+		}
+	})
+	for _, route := range last {
+		body = protowire.AppendBytes(protowire.AppendTag(body, hostRoutes, protowire.BytesType), route)
+	}
+	return body, changed
+}
+
+// eachField calls visit with every field of a message that this package serialized: its whole encoding
+// and, if it is length-delimited, its value.
+func eachField(message []byte, visit func(field protowire.Number, raw, value []byte)) {
+	for len(message) > 0 {
+		field, kind, n := protowire.ConsumeTag(message)
+		if n < 0 {
+			return
+		}
+		size := protowire.ConsumeFieldValue(field, kind, message[n:])
+		if size < 0 {
+			return
+		}
+		var value []byte
+		if kind == protowire.BytesType {
+			value, _ = protowire.ConsumeBytes(message[n:])
+		}
+		visit(field, message[:n+size], value)
+		message = message[n+size:]
+	}
+}

@@ -45,6 +45,9 @@ type Config struct {
 	OnRefusals func([]Refusal)
 	// QuarantinePath is a file that keeps refused routes across restarts; "" keeps them in memory.
 	QuarantinePath string
+	// AcceptedPath is a file that keeps the last snapshot that Envoy accepted, keys and password hashes
+	// included; "" keeps none. See [Accepted].
+	AcceptedPath string
 }
 
 // Agent is one data plane's. Methods are safe for concurrent use, but Apply, which is called from one
@@ -56,6 +59,7 @@ type Agent struct {
 	xds      *xds.Server
 	current  atomic.Pointer[snapshot.Snapshot] // as published
 
+	kept       *snapshot.Snapshot // belongs to sweep
 	quarantine *quarantine
 	refused    chan xds.Rejection
 	publishing sync.Mutex
@@ -187,7 +191,7 @@ func (a *Agent) control() *grpc.Server {
 	return server
 }
 
-// sweep drops policies a while after Envoy has let go of them.
+// sweep drops policies a while after Envoy has let go of them, and keeps what it has accepted.
 func (a *Agent) sweep(ctx context.Context) {
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
@@ -200,6 +204,7 @@ func (a *Agent) sweep(ctx context.Context) {
 				a.policies.extend(now)
 			}
 			a.policies.sweep(now)
+			a.keep()
 		}
 	}
 }

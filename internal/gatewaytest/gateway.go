@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -48,6 +49,17 @@ type Option func(*exec.Cmd)
 
 // Args appends arguments.
 func Args(args ...string) Option { return func(c *exec.Cmd) { c.Args = append(c.Args, args...) } }
+
+// Paths has the gateway read these instead of its Dir.
+func Paths(paths ...string) Option {
+	return func(c *exec.Cmd) {
+		at := slices.Index(c.Args, "-f")
+		c.Args = slices.Delete(c.Args, at, at+2)
+		for _, path := range paths {
+			c.Args = append(c.Args, "-f", path)
+		}
+	}
+}
 
 // Env appends environment variables.
 func Env(env ...string) Option { return func(c *exec.Cmd) { c.Env = append(c.Env, env...) } }

@@ -88,6 +88,7 @@ func (g *gateway) prepare(ctx context.Context) error {
 		XDSSocket: g.dir.Path("xds.sock"), AuthorizerSocket: g.dir.Path("authorizer.sock"),
 		JWKS: g.jwks, Logger: g.log, Registerer: g.metrics,
 		Validate: validator(binary), QuarantinePath: g.dir.Path("refused-routes.json"),
+		AcceptedPath: g.dir.Path(acceptedFile),
 	})
 	g.report = newReport(g.log)
 	g.pipeline = &pipeline{
@@ -154,15 +155,9 @@ func removeSocket(path string) error {
 // run starts the servers, then Envoy, and ends them in reverse: Envoy drains while the authorizer still
 // answers.
 func (g *gateway) run(ctx context.Context) error {
-	set, problems, err := g.source.Load()
-	if err != nil {
-		return fmt.Errorf("%w: %w", ErrInput, err)
+	if err := g.start(); err != nil {
+		return err
 	}
-	if empty(set) {
-		g.report.tell(set, problems, nil, nil)
-		return fmt.Errorf("%w: no manifest in %s", ErrInput, strings.Join(g.config.Paths, ", "))
-	}
-	g.pipeline.apply(set, problems)
 	servers, stopServers := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopServers()
 	group, groupCtx := errgroup.WithContext(servers)
@@ -180,6 +175,30 @@ func (g *gateway) run(ctx context.Context) error {
 	})
 	context.AfterFunc(groupCtx, stopWork) // a server that fails ends the gateway
 	return group.Wait()
+}
+
+// acceptedFile is the last configuration that Envoy accepted, in the state directory.
+const acceptedFile = "accepted.json"
+
+// start puts the first configuration in force: what the source says or, if it says nothing at all, what
+// Envoy last accepted.
+func (g *gateway) start() error {
+	set, problems, err := g.source.Load()
+	if err == nil && !empty(set) {
+		g.pipeline.apply(set, problems)
+		return nil
+	}
+	if err == nil {
+		g.report.tell(set, problems, nil, nil)
+		err = fmt.Errorf("no manifest in %s", strings.Join(g.config.Paths, ", "))
+	}
+	accepted, damage := agent.Accepted(g.dir.Path(acceptedFile))
+	if accepted == nil {
+		return errors.Join(fmt.Errorf("%w: %w", ErrInput, err), damage)
+	}
+	g.log.Warn("the source can't be read; the last accepted configuration serves until it can", "error", err)
+	g.agent.Apply(accepted)
+	return nil
 }
 
 // empty reports whether nothing was read. Every namespaced object brings its namespace with it.

@@ -77,7 +77,9 @@ func appendOK(dst []byte, r *exchange.Request, v *exchange.Verdict) ([]byte, err
 		}
 		dst = wire.AppendString(dst, 5, name)
 	}
-	if dst, err = appendFields(dst, 6, v.ResponseSet, func(string) bool { return false }); err != nil {
+	// Vary is a list to which every hop adds (RFC 9110 section 12.5.5): one that replaced the upstream's
+	// would let caches mix up its variants.
+	if dst, err = appendFields(dst, 6, v.ResponseSet, func(name string) bool { return strings.EqualFold(name, "vary") }); err != nil {
 		return dst, err
 	}
 	return wire.Close(dst, mark), nil

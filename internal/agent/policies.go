@@ -122,7 +122,7 @@ func (p *policies) compile(want snapshot.Policy, data config.Data) *loaded {
 	compiled, err := policy.Compile(want.Spec, deps)
 	if err != nil {
 		p.log.Error("policy can't be enforced; its routes answer 503", "policy", want.Spec.Name, "error", err)
-		compiled = policy.Unusable(want.Spec.Name, err.Error())
+		compiled = policy.Broken(want.Spec, deps, err)
 	}
 	return &loaded{policy: compiled, spec: want.Spec, data: relevant(want.Spec, data), seal: want.Seal}
 }

@@ -1,6 +1,7 @@
 package authserver
 
 import (
+	"errors"
 	"sync/atomic"
 
 	"github.com/gatehouse-proxy/gatehouse/exchange"
@@ -10,6 +11,9 @@ import (
 	translated "github.com/gatehouse-proxy/gatehouse/translator/policy"
 	"github.com/gatehouse-proxy/gatehouse/translator/resource"
 )
+
+// errForeign indicates a policy of which the authorizer could enforce only a part.
+var errForeign = errors.New("spec.extAuth is Envoy's part; configure that filter in Envoy itself and remove it here")
 
 const policyKey = "gatehouse.policy"
 
@@ -57,16 +61,15 @@ func (p *policies) load(set *resource.Set, problems []resource.Problem) {
 }
 
 func (p *policies) compile(s *translated.Security) *policy.Policy {
-	unusable := func(reason string) *policy.Policy {
-		p.config.Logger.Error("policy can't be enforced; its requests are answered 503", "policy", s.Spec.Name, "error", reason)
-		return policy.Unusable(s.Spec.Name, reason)
+	deps := policy.Deps{Data: s.Data, JWKS: p.fetcher, CORSHeaders: true, Logger: p.config.Logger}
+	err := errForeign
+	var compiled *policy.Policy
+	if s.ExtAuth == nil {
+		compiled, err = policy.Compile(s.Spec, deps)
 	}
-	if s.ExtAuth != nil {
-		return unusable("spec.extAuth is Envoy's part; configure that filter in Envoy itself and remove it here")
-	}
-	compiled, err := policy.Compile(s.Spec, policy.Deps{Data: s.Data, JWKS: p.fetcher, CORSHeaders: true, Logger: p.config.Logger})
 	if err != nil {
-		return unusable(err.Error())
+		p.config.Logger.Error("policy can't be enforced; its requests are answered 503", "policy", s.Spec.Name, "error", err)
+		return policy.Broken(s.Spec, deps, err)
 	}
 	return compiled
 }

@@ -12,13 +12,13 @@ func BufferedBody(data []byte, truncated bool) Body {
 	return Body{buffered: data, truncated: truncated, present: true}
 }
 
-// Bytes returns the whole body, at most max bytes of it: a longer one, and one of which the host has
+// Bytes returns the whole body, at most limit bytes of it: a longer one, and one of which the host has
 // only a prefix, is [ErrTooLarge]; a body the host never received is [ErrNeeds].
-func (b *Body) Bytes(max int) ([]byte, error) {
+func (b *Body) Bytes(limit int) ([]byte, error) {
 	switch {
 	case !b.present:
 		return nil, ErrNeeds
-	case b.truncated, len(b.buffered) > max:
+	case b.truncated, len(b.buffered) > limit:
 		return nil, ErrTooLarge
 	}
 	return b.buffered, nil

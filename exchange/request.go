@@ -1,6 +1,7 @@
 package exchange
 
 import (
+	"net/http"
 	"net/netip"
 	"time"
 )
@@ -83,7 +84,9 @@ func (r *Request) PathEdit() (edited, reroute bool) { return r.newPath, r.rerout
 
 // IsUpgrade reports whether the request asks to leave HTTP for another protocol: CONNECT (RFC 9110
 // section 9.3.6) or an Upgrade header. What looks like its body is then a byte stream without an end.
-func (r *Request) IsUpgrade() bool { return r.head.Method == "CONNECT" || r.Header.Has("upgrade") }
+func (r *Request) IsUpgrade() bool {
+	return r.head.Method == http.MethodConnect || r.Header.Has("upgrade")
+}
 
 // Head returns the control data.
 func (r *Request) Head() Head { return r.head }

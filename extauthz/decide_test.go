@@ -3,7 +3,6 @@ package extauthz_test
 import (
 	"context"
 	"errors"
-	"io"
 	"log/slog"
 	"math"
 	"net/http"
@@ -21,7 +20,7 @@ import (
 	"github.com/gatehouse-proxy/gatehouse/extauthz"
 )
 
-var quiet = extauthz.WithLogger(slog.New(slog.NewTextHandler(io.Discard, nil)))
+var quiet = extauthz.WithLogger(slog.New(slog.DiscardHandler))
 
 // request is a CheckRequest with raw header lines, as from a filter with encode_raw_headers.
 func request(lines ...string) *authv3.CheckRequest {

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 
 	"github.com/gatehouse-proxy/gatehouse/exchange"
 	"github.com/gatehouse-proxy/gatehouse/internal/wire"
@@ -86,18 +88,25 @@ var service = grpc.ServiceDesc{
 	Metadata:    "envoy/service/auth/v3/external_auth.proto",
 }
 
+// handle has the signature of [grpc.MethodDesc].
+//
+//nolint:revive // which has the context second
 func handle(srv any, ctx context.Context, dec func(any) error, intercept grpc.UnaryServerInterceptor) (any, error) {
 	in := new(wire.Message)
 	if err := dec(in); err != nil {
 		return nil, err
 	}
-	server := srv.(checker)
+	server := srv.(checker) //nolint:forcetypeassert // grpc has checked HandlerType
 	if intercept == nil {
 		return server.check(ctx, in), nil
 	}
 	info := &grpc.UnaryServerInfo{Server: srv, FullMethod: "/envoy.service.auth.v3.Authorization/Check"}
 	return intercept(ctx, in, info, func(ctx context.Context, req any) (any, error) {
-		return server.check(ctx, req.(*wire.Message)), nil
+		message, ok := req.(*wire.Message)
+		if !ok {
+			return nil, status.Error(codes.Internal, "an interceptor replaced the request")
+		}
+		return server.check(ctx, message), nil
 	})
 }
 

@@ -218,7 +218,7 @@ func (h *httpRequest) headerMap(msg string) (err error) {
 
 // extensions is a map<string, string> in wire order. Such maps are small, and a scan is cheaper than a
 // hash table made for one look-up.
-type extensions []exchange.Field
+type extensions []exchange.Field //nolint:recvcheck // the decoder fills it, requests read a copy
 
 func (e *extensions) entry(msg string) error {
 	key, value, err := wire.MapEntry(msg)

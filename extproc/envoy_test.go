@@ -19,7 +19,7 @@ import (
 	"github.com/gatehouse-proxy/gatehouse/internal/envoytest"
 )
 
-var quiet = extproc.WithLogger(slog.New(slog.NewTextHandler(io.Discard, nil)))
+var quiet = extproc.WithLogger(slog.New(slog.DiscardHandler))
 
 const bootstrap = `
 static_resources:

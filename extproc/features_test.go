@@ -108,7 +108,7 @@ func TestGRPCCallersGetTheReplysStatus(t *testing.T) {
 			t.Fatal(err)
 		}
 		_ = answer.Body.Close()
-		if answer.StatusCode != 200 || answer.Header.Get("Grpc-Status") != want {
+		if answer.StatusCode != http.StatusOK || answer.Header.Get("Grpc-Status") != want {
 			t.Errorf("%s: %d %v", path, answer.StatusCode, answer.Header)
 		}
 	}

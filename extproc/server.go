@@ -70,7 +70,9 @@ var service = grpc.ServiceDesc{
 	HandlerType: (*handler)(nil),
 	Streams: []grpc.StreamDesc{{
 		StreamName: "Process", ServerStreams: true, ClientStreams: true,
-		Handler: func(srv any, t grpc.ServerStream) error { return srv.(handler).handle(t) },
+		Handler: func(srv any, t grpc.ServerStream) error {
+			return srv.(handler).handle(t) //nolint:forcetypeassert // grpc has checked HandlerType
+		},
 	}},
 	Metadata: "envoy/service/ext_proc/v3/external_processor.proto",
 }

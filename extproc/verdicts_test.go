@@ -81,7 +81,7 @@ type verdict struct {
 	body      string
 }
 
-var boom = errors.New("boom")
+var errBoom = errors.New("boom")
 
 // after runs fn when the response's headers are there.
 func after(fn func(x *exchange.Exchange, resp *exchange.Response) error) exchange.ProcessorFunc {
@@ -106,7 +106,7 @@ func verdicts() map[string]verdict {
 			if _, err := x.Next(context.Background()); !errors.Is(err, exchange.ErrDone) {
 				panic(err)
 			}
-			return boom // too late to matter
+			return errBoom // too late to matter
 		}, 418, "short and stout"},
 		"deny after Next":  {after(func(*exchange.Exchange, *exchange.Response) error { return teapot }), 418, "short and stout"},
 		"reply after Next": {after(func(x *exchange.Exchange, _ *exchange.Response) error { return x.Reply(*teapot) }), 418, "short and stout"},
@@ -116,9 +116,9 @@ func verdicts() map[string]verdict {
 			var none *exchange.Reply
 			return none
 		}),
-		"error":            failed(func(context.Context, *exchange.Exchange) error { return boom }),
+		"error":            failed(func(context.Context, *exchange.Exchange) error { return errBoom }),
 		"panic":            failed(func(context.Context, *exchange.Exchange) error { panic("boom") }),
-		"error after Next": failed(after(func(*exchange.Exchange, *exchange.Response) error { return boom })),
+		"error after Next": failed(after(func(*exchange.Exchange, *exchange.Response) error { return errBoom })),
 		"panic after Next": failed(after(func(*exchange.Exchange, *exchange.Response) error { panic("boom") })),
 		"Next twice": failed(after(func(x *exchange.Exchange, _ *exchange.Response) error {
 			_, err := x.Next(context.Background())
@@ -226,7 +226,7 @@ func TestFailureAfterTheResponseHasStartedResetsIt(t *testing.T) {
 	}
 	for _, mode := range []string{"STREAMED", "FULL_DUPLEX_STREAMED"} {
 		for name, fail := range map[string]func(ctx context.Context) error{
-			"error": func(context.Context) error { return boom },
+			"error": func(context.Context) error { return errBoom },
 			"deny":  func(context.Context) error { return exchange.Deny(403, "too late") },
 			"panic": func(context.Context) error { panic("boom") },
 			"slow":  func(ctx context.Context) error { <-ctx.Done(); return nil },

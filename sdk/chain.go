@@ -115,7 +115,7 @@ func (l *link) run() {
 	for {
 		l.failure = errInner // holds if resume panics and somebody recovers
 		r, waiting := l.resume()
-		if l.failure == errInner {
+		if l.failure == errInner { //nolint:errorlint // an inner chain's own failure wraps it and stands
 			l.failure = nil
 		}
 		if !waiting {

@@ -19,7 +19,7 @@ func listen(ctx context.Context, addr string) (net.Listener, error) {
 	if !ok {
 		return config.Listen(ctx, "tcp", addr)
 	}
-	if err := vacant(path); err != nil {
+	if err := vacant(ctx, path); err != nil {
 		return nil, err
 	}
 	// The socket is made under another name and renamed, so that nobody can connect before its mode is
@@ -32,7 +32,9 @@ func listen(ctx context.Context, addr string) (net.Listener, error) {
 	if err != nil {
 		return nil, err
 	}
-	listener.(*net.UnixListener).SetUnlinkOnClose(false)
+	if l, ok := listener.(*net.UnixListener); ok {
+		l.SetUnlinkOnClose(false)
+	}
 	if err = os.Chmod(temporary, 0o600); err == nil {
 		err = os.Rename(temporary, path)
 	}
@@ -45,7 +47,7 @@ func listen(ctx context.Context, addr string) (net.Listener, error) {
 }
 
 // vacant refuses a path whose socket is in use, or that is no socket.
-func vacant(path string) error {
+func vacant(ctx context.Context, path string) error {
 	info, err := os.Lstat(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
@@ -56,7 +58,8 @@ func vacant(path string) error {
 	if info.Mode()&fs.ModeSocket == 0 {
 		return fmt.Errorf("listen %s: the path exists and is no socket", path)
 	}
-	conn, err := net.DialTimeout("unix", path, time.Second)
+	dialer := net.Dialer{Timeout: time.Second}
+	conn, err := dialer.DialContext(ctx, "unix", path)
 	if err == nil {
 		_ = conn.Close()
 		return fmt.Errorf("listen %s: %w", path, syscall.EADDRINUSE)

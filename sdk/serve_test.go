@@ -21,7 +21,7 @@ import (
 	"github.com/gatehouse-proxy/gatehouse/sdk"
 )
 
-var quiet = sdk.WithLogger(slog.New(slog.NewTextHandler(io.Discard, nil)))
+var quiet = sdk.WithLogger(slog.New(slog.DiscardHandler))
 
 // TestMain lets the test binary be the program under test: with this variable it is a processor.
 func TestMain(m *testing.M) {

@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -33,18 +34,17 @@ type child struct {
 
 // start runs a program with its output on ours.
 func (f *family) start(name, path string, args ...string) error {
-	_, err := f.spawn(name, os.Stdout, path, args...)
-	return err
+	return f.spawn(name, os.Stdout, path, args...)
 }
 
 // spawn puts a program into a process group of its own: Ctrl-C in a terminal goes to a whole group, and
 // the backend must not end before the gateway is drained.
-func (f *family) spawn(name string, stdout io.Writer, path string, args ...string) (*child, error) {
-	cmd := exec.Command(path, args...)
+func (f *family) spawn(name string, stdout io.Writer, path string, args ...string) error {
+	cmd := exec.Command(path, args...) //nolint:noctx // stop ends it, in its turn
 	cmd.Stdout, cmd.Stderr = stdout, os.Stderr
 	cmd.SysProcAttr = childAttributes()
 	if err := cmd.Start(); err != nil {
-		return nil, fmt.Errorf("%s: %w", name, err)
+		return fmt.Errorf("%s: %w", name, err)
 	}
 	c := &child{name: name, cmd: cmd, done: make(chan struct{})}
 	f.children = append(f.children, c)
@@ -57,7 +57,7 @@ func (f *family) spawn(name string, stdout io.Writer, path string, args ...strin
 		default: // somebody else's end is already known
 		}
 	}()
-	return c, nil
+	return nil
 }
 
 // startGateway runs the gateway until it prints the line "ready". Its other lines are shown.
@@ -66,15 +66,13 @@ func (f *family) startGateway(ctx context.Context, path string, args ...string) 
 	if err != nil {
 		return err
 	}
-	_, err = f.spawn("gatehouse", in, path, args...)
-	in.Close()
-	if err != nil {
-		out.Close()
-		return err
+	// The gateway has its own copy of the writing end; ours would keep the pipe open when it has ended.
+	if err := errors.Join(f.spawn("gatehouse", in, path, args...), in.Close()); err != nil {
+		return errors.Join(err, out.Close())
 	}
 	ready := make(chan struct{})
 	go func() {
-		defer out.Close()
+		defer func() { _ = out.Close() }()
 		announced := false
 		for lines := bufio.NewScanner(out); lines.Scan(); {
 			if lines.Text() == "ready" && !announced {

@@ -18,7 +18,7 @@ import (
 // httpsOffset puts HTTPS on 8443 where HTTP is on 8080.
 const httpsOffset = 8443 - 8080
 
-func init() {
+func init() { //nolint:gochecknoinits // main itself is too late to choose its thread
 	// The children are told to end when the thread that started them does (see child_linux.go): the
 	// main thread lives as long as the program.
 	runtime.LockOSThread()
@@ -29,8 +29,9 @@ func main() {
 	bin := flag.String("bin", "", "directory of the built programs; without it they are built now")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
-	defer stop()
-	if err := run(ctx, os.Stdout, *port, *bin); err != nil {
+	err := run(ctx, os.Stdout, *port, *bin)
+	stop()
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "quickstart:", err)
 		os.Exit(1)
 	}
@@ -109,12 +110,14 @@ func choosePorts(http int) (ports, error) {
 		if err != nil {
 			return p, fmt.Errorf("port %d is not free (%w): choose another by `make run PORT=9080`", port, errors.Unwrap(err))
 		}
-		l.Close()
+		if err := l.Close(); err != nil {
+			return p, err
+		}
 	}
 	var held []net.Listener // until all are chosen, so that none is chosen twice
 	defer func() {
 		for _, l := range held {
-			l.Close()
+			_ = l.Close()
 		}
 	}()
 	for port, preferred := range map[*int]int{&p.backend: 9001, &p.processor: 9002, &p.admin: 19000, &p.metrics: 19001} {
@@ -126,7 +129,9 @@ func choosePorts(http int) (ports, error) {
 			return p, err
 		}
 		held = append(held, l)
-		*port = l.Addr().(*net.TCPAddr).Port
+		if address, ok := l.Addr().(*net.TCPAddr); ok {
+			*port = address.Port
+		}
 	}
 	return p, nil
 }

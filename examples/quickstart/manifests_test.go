@@ -71,7 +71,7 @@ func accepted(t *testing.T, dir string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	binary, err := proxy.Find("")
+	binary, err := proxy.Find(t.Context(), "")
 	if err != nil {
 		t.Fatal(err)
 	}

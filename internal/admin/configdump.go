@@ -9,6 +9,8 @@ import (
 	"net/url"
 )
 
+const dumpPath = "/config_dump"
+
 // aliases are the short names of config_dump's resources, which Envoy answers by 404: each stands for
 // a dynamic and a static form, and a reader wants both.
 var aliases = map[string][]string{
@@ -25,7 +27,7 @@ func (h *handler) configDump(w http.ResponseWriter, r *http.Request) {
 	query := r.URL.Query()
 	names, ok := aliases[query.Get("resource")]
 	if !ok {
-		h.forward(w, r, "/config_dump")
+		h.forward(w, r, dumpPath)
 		return
 	}
 	merged := dump{Configs: []json.RawMessage{}}
@@ -48,7 +50,7 @@ func (h *handler) configDump(w http.ResponseWriter, r *http.Request) {
 	encoder.SetEscapeHTML(false)
 	encoder.SetIndent("", " ") // as Envoy does
 	if err := encoder.Encode(merged); err != nil {
-		h.Logger.Debug("admin page broke off", "path", "/config_dump", "error", err)
+		h.Logger.Debug("admin page broke off", "path", dumpPath, "error", err)
 	}
 }
 
@@ -61,7 +63,7 @@ type envoyAnswer struct {
 func (e *envoyAnswer) Error() string { return fmt.Sprintf("%d: %s", e.status, e.text) }
 
 func (h *handler) fetchDump(r *http.Request, query url.Values) (dump, error) {
-	resp, err := h.ask(r, "/config_dump", query.Encode())
+	resp, err := h.ask(r, dumpPath, query.Encode())
 	if err != nil {
 		return dump{}, err
 	}

@@ -66,7 +66,7 @@ func Run(ctx context.Context, config Config) error {
 	if err != nil {
 		return fmt.Errorf("%w: %w", standalone.ErrEnvironment, err)
 	}
-	listener, err := listen(config.Listen)
+	listener, err := listen(ctx, config.Listen)
 	if err != nil {
 		return fmt.Errorf("%w: %w", standalone.ErrEnvironment, err)
 	}
@@ -94,12 +94,12 @@ func newServer(p *policies, log *slog.Logger, credentials []grpc.ServerOption) (
 }
 
 // listen binds host:port or unix:/path. A socket file that nobody listens on is replaced.
-func listen(address string) (net.Listener, error) {
+func listen(ctx context.Context, address string) (net.Listener, error) {
 	path, ok := strings.CutPrefix(address, "unix:")
 	if !ok {
 		return net.Listen("tcp", address)
 	}
-	if conn, err := net.Dial("unix", path); err == nil {
+	if conn, err := new(net.Dialer).DialContext(ctx, "unix", path); err == nil {
 		return nil, errors.Join(fmt.Errorf("%s is in use by another process", path), conn.Close())
 	}
 	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {

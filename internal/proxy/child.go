@@ -22,7 +22,7 @@ type child struct {
 // child, keeps its thread for the child's whole life and reaps it.
 func startChild(config *Config, args []string) (*child, error) {
 	words := &lineLogger{logger: config.Logger}
-	cmd := exec.Command(config.Binary, args...)
+	cmd := exec.Command(config.Binary, args...) //nolint:noctx // Process drains it before it is killed
 	cmd.Dir = config.Dir
 	// Always pipes, never the caller's file: Envoy opens /dev/stdout anew for an access log, which
 	// truncates a file and fails on a socket.

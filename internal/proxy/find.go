@@ -19,7 +19,7 @@ var ErrNotFound = errors.New("no Envoy found")
 //
 // An explicit path or an ENVOY that names no executable is an error, never a reason to look further:
 // whoever named a binary would not notice that another one runs. Every error wraps [ErrNotFound].
-func Find(explicit string) (string, error) {
+func Find(ctx context.Context, explicit string) (string, error) {
 	if explicit != "" {
 		return named(explicit, "--envoy")
 	}
@@ -27,7 +27,7 @@ func Find(explicit string) (string, error) {
 		return named(env, "$ENVOY")
 	}
 	inPath, err := exec.LookPath("envoy")
-	if err == nil && CheckVersion(context.Background(), inPath) == nil {
+	if err == nil && CheckVersion(ctx, inPath) == nil {
 		return filepath.Abs(inPath)
 	}
 	for _, dir := range toolDirs() {

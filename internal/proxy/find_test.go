@@ -51,7 +51,7 @@ func TestEnvoyIsLookedForInOrder(t *testing.T) {
 			t.Setenv("ENVOY", test.env)
 			t.Setenv("PATH", test.path)
 			t.Chdir(test.dir)
-			got, err := proxy.Find(test.explicit)
+			got, err := proxy.Find(t.Context(), test.explicit)
 			if err != nil || got != test.want {
 				t.Errorf("Find = %q, %v; want %q", got, err, test.want)
 			}
@@ -69,7 +69,7 @@ func TestAMissingEnvoySaysWhatToDo(t *testing.T) {
 			t.Setenv("ENVOY", test.env)
 			t.Setenv("PATH", "/nonexistent")
 			t.Chdir(t.TempDir())
-			_, err := proxy.Find(test.explicit)
+			_, err := proxy.Find(t.Context(), test.explicit)
 			if !errors.Is(err, proxy.ErrNotFound) || !strings.Contains(err.Error(), test.says) {
 				t.Errorf("error %v, want one that says %q", err, test.says)
 			}

@@ -52,7 +52,7 @@ func (p *Process) Run(ctx context.Context) error {
 			return err
 		}
 		if ctx.Err() != nil {
-			return nil
+			return nil //nolint:nilerr // the end that the caller asked for
 		}
 		if time.Since(began) >= healthyAfter {
 			pause.Reset()

@@ -161,7 +161,7 @@ func TestEnvoyDiesWithAKilledParent(t *testing.T) {
 
 // runAsParent runs Envoy and prints its process id once it is ready. It never returns by itself.
 func runAsParent(dir string) {
-	binary, err := proxy.Find("")
+	binary, err := proxy.Find(context.Background(), "")
 	if err != nil {
 		panic(err)
 	}

@@ -33,7 +33,7 @@ func TestMain(m *testing.M) {
 
 func binary(t *testing.T) string {
 	t.Helper()
-	path, err := proxy.Find("")
+	path, err := proxy.Find(t.Context(), "")
 	if err != nil {
 		t.Fatal(err)
 	}

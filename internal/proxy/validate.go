@@ -23,7 +23,7 @@ func Validate(ctx context.Context, binary string, bootstrap []byte) error {
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(dir)
+	defer func() { _ = os.RemoveAll(dir) }()
 	path, err := writeBootstrap(dir, bootstrap)
 	if err != nil {
 		return err

@@ -15,7 +15,7 @@ import (
 const MinVersion = "1.40.0"
 
 // ErrTooOld means that an Envoy is older than [MinVersion].
-var ErrTooOld = errors.New("Envoy is too old")
+var ErrTooOld = errors.New("Envoy is too old") //nolint:staticcheck // Envoy is a name
 
 // versionLine matches `envoy --version`: "envoy  version: <commit>/1.40.0/Clean/RELEASE/BoringSSL".
 var versionLine = regexp.MustCompile(`version: [0-9a-fA-F]+/([0-9]+)\.([0-9]+)\.([0-9]+)([^/\s]*)/`)

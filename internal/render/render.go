@@ -3,6 +3,7 @@ package render
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"path/filepath"
@@ -44,7 +45,7 @@ func (o Options) Check() error {
 		return fmt.Errorf("--type %s is unknown; use one of %s", o.Type, strings.Join(known, ", "))
 	}
 	if o.Format == Envoy && o.Type != All {
-		return fmt.Errorf("-o envoy prints everything; leave --type out")
+		return errors.New("-o envoy prints everything; leave --type out")
 	}
 	return nil
 }

@@ -104,7 +104,7 @@ func (g *gateway) findEnvoy(ctx context.Context) (string, error) {
 	if g.config.Envoy == NoEnvoy {
 		return "", nil
 	}
-	binary, err := proxy.Find(g.config.Envoy)
+	binary, err := proxy.Find(ctx, g.config.Envoy)
 	if err != nil {
 		return "", err
 	}

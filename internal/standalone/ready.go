@@ -36,9 +36,9 @@ func (g *gateway) listening(ctx context.Context) bool {
 	}
 	var stats struct {
 		Stats []struct {
-			Name  string
-			Value int
-		}
+			Name  string `json:"name"`
+			Value int    `json:"value"`
+		} `json:"stats"`
 	}
 	if json.Unmarshal(page, &stats) != nil {
 		return false

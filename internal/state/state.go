@@ -36,7 +36,7 @@ func LockDir(path string) (*Dir, error) {
 	if err := os.MkdirAll(path, 0o700); err != nil {
 		return nil, fmt.Errorf("state directory: %w", err)
 	}
-	if err := os.Chmod(path, 0o700); err != nil {
+	if err := os.Chmod(path, 0o700); err != nil { //nolint:gosec // G302: nobody enters a directory without x
 		return nil, fmt.Errorf("state directory: %w", err)
 	}
 	file, err := os.OpenFile(filepath.Join(path, lockName), os.O_RDWR|os.O_CREATE, 0o600)
@@ -44,7 +44,7 @@ func LockDir(path string) (*Dir, error) {
 		return nil, fmt.Errorf("state directory: %w", err)
 	}
 	if err := lock(file); err != nil {
-		defer file.Close()
+		defer func() { _ = file.Close() }()
 		if !errors.Is(err, syscall.EWOULDBLOCK) {
 			return nil, fmt.Errorf("lock %s: %w", file.Name(), err)
 		}
@@ -52,8 +52,7 @@ func LockDir(path string) (*Dir, error) {
 			ErrInUse, path, owner(file))
 	}
 	if err := errors.Join(file.Truncate(0), writePID(file)); err != nil {
-		file.Close()
-		return nil, fmt.Errorf("state directory: %w", err)
+		return nil, fmt.Errorf("state directory: %w", errors.Join(err, file.Close()))
 	}
 	return &Dir{path: path, file: file}, nil
 }

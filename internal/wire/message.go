@@ -34,13 +34,13 @@ var (
 	empty   = (&emptypb.Empty{}).ProtoReflect()
 	methods = &protoiface.Methods{
 		Size: func(in protoiface.SizeInput) protoiface.SizeOutput {
-			return protoiface.SizeOutput{Size: len(in.Message.(carrier).message.Out)}
+			return protoiface.SizeOutput{Size: len(of(in.Message).Out)}
 		},
 		Marshal: func(in protoiface.MarshalInput) (protoiface.MarshalOutput, error) {
-			return protoiface.MarshalOutput{Buf: append(in.Buf, in.Message.(carrier).message.Out...)}, nil
+			return protoiface.MarshalOutput{Buf: append(in.Buf, of(in.Message).Out...)}, nil
 		},
 		Unmarshal: func(in protoiface.UnmarshalInput) (protoiface.UnmarshalOutput, error) {
-			in.Message.(carrier).message.Text = string(in.Buf)
+			of(in.Message).Text = string(in.Buf)
 			return protoiface.UnmarshalOutput{Flags: protoiface.UnmarshalInitialized}, nil
 		},
 		CheckInitialized: func(protoiface.CheckInitializedInput) (protoiface.CheckInitializedOutput, error) {
@@ -52,6 +52,11 @@ var (
 type carrier struct {
 	protoreflect.Message
 	message *Message
+}
+
+// of is the inverse of ProtoReflect. methods are found by way of a carrier only.
+func of(m protoreflect.Message) *Message {
+	return m.(carrier).message //nolint:forcetypeassert // see above
 }
 
 func (c carrier) ProtoMethods() *protoiface.Methods    { return methods }

@@ -111,4 +111,4 @@ func (r *Reader) fail() bool {
 }
 
 // view lets protowire, which only reads, see a string's bytes.
-func view(s string) []byte { return unsafe.Slice(unsafe.StringData(s), len(s)) }
+func view(s string) []byte { return unsafe.Slice(unsafe.StringData(s), len(s)) } //nolint:gosec // G103: nobody writes

@@ -119,7 +119,7 @@ func (s *Server) Connected() int {
 func (s *Server) Rejections() []Rejection {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	var all []Rejection
+	all := make([]Rejection, 0, len(s.rejected))
 	for id, text := range s.rejected {
 		all = append(all, Rejection{Type: id.kind, Name: id.name, Version: id.version, Message: text})
 	}

@@ -255,9 +255,10 @@ func (st *stream) sendRemoval(kind snapshot.Type, name string) error {
 func (st *stream) message(kind snapshot.Type, id resourceID, response *discovery.DeltaDiscoveryResponse) error {
 	st.types[kind].silent = false
 	st.nonce++
-	response.Nonce = strconv.FormatUint(st.nonce, 10)
+	nonce := strconv.FormatUint(st.nonce, 10)
+	response.Nonce = nonce
 	response.TypeUrl = kind.URL()
 	response.SystemVersionInfo = id.version
-	st.pending[response.Nonce] = id
+	st.pending[nonce] = id
 	return st.rpc.Send(response)
 }

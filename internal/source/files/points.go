@@ -24,8 +24,8 @@ func newPoints(paths []string, found scan) points {
 	}
 	for _, dir := range found.dirs {
 		p.follow(dir)
-		if real, err := realPath(dir); err == nil {
-			p.content[real], p.watched[real] = true, true
+		if resolved, err := realPath(dir); err == nil {
+			p.content[resolved], p.watched[resolved] = true, true
 		}
 	}
 	for _, f := range found.files {

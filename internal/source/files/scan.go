@@ -42,7 +42,7 @@ func (s *scan) failed(path string, err error) {
 
 // unreadable is the error if nothing could be read.
 func unreadable(problems []resource.Problem) error {
-	var all []error
+	all := make([]error, 0, len(problems))
 	for _, p := range problems {
 		all = append(all, errors.New(p.String()))
 	}
@@ -104,14 +104,14 @@ func (w *scanner) root(path string) {
 }
 
 func (w *scanner) first(path string) bool {
-	real, err := realPath(path)
+	resolved, err := realPath(path)
 	if err != nil {
-		real = path
+		resolved = path
 	}
-	if w.seen[real] {
+	if w.seen[resolved] {
 		return false
 	}
-	w.seen[real] = true
+	w.seen[resolved] = true
 	return true
 }
 

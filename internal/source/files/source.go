@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 
@@ -58,10 +59,8 @@ func New(paths []string, options ...Option) (*Source, error) {
 	if len(paths) == 0 {
 		return nil, errors.New("no path to read manifests from; give a file, a directory or - for standard input")
 	}
-	for _, path := range paths {
-		if path == "" {
-			return nil, errors.New("a path to read manifests from is empty")
-		}
+	if slices.Contains(paths, "") {
+		return nil, errors.New("a path to read manifests from is empty")
 	}
 	s := &Source{paths: paths, stdin: os.Stdin, once: map[string]text{}}
 	for _, o := range options {
@@ -100,9 +99,9 @@ func (s *Source) load(found scan) (set *resource.Set, problems []resource.Proble
 		fmt.Fprintf(l.print, "%q\n", p.String())
 	}
 	set, more := l.builder.Build()
-	print := digest(l.print.Sum(nil))
-	changed = print != s.print || s.last == nil
-	s.documents, s.good, s.last, s.print = l.documents, l.good, set, print
+	sum := digest(l.print.Sum(nil))
+	changed = sum != s.print || s.last == nil
+	s.documents, s.good, s.last, s.print = l.documents, l.good, set, sum
 	return set, append(l.problems, more...), changed, nil
 }
 
@@ -196,7 +195,7 @@ func (s *Source) open(f file) ([]byte, error) {
 		if err != nil {
 			return nil, fmt.Errorf("can't be read: %s", reason(err))
 		}
-		defer opened.Close()
+		defer func() { _ = opened.Close() }()
 		from = opened
 	}
 	// Reading, not the file's size, is bounded: a pipe has none, and a file may grow meanwhile.
@@ -212,8 +211,7 @@ func (s *Source) open(f file) ([]byte, error) {
 
 // reason is an error without the path, which the caller prints.
 func reason(err error) string {
-	var in *os.PathError
-	if errors.As(err, &in) {
+	if in, ok := errors.AsType[*os.PathError](err); ok {
 		err = in.Err
 	}
 	return strings.TrimSpace(err.Error())

@@ -35,7 +35,7 @@ func (s *Source) Watch(ctx context.Context, changed func(set *resource.Set, prob
 	if err != nil {
 		return watchError("", err)
 	}
-	defer watcher.Close()
+	defer func() { _ = watcher.Close() }()
 	w := watch{Source: s, Watcher: watcher, changed: changed}
 	timer := time.NewTimer(0) // the state at the beginning
 	defer timer.Stop()

@@ -157,7 +157,7 @@ func wantList(t *testing.T, header http.Header, name string, members ...string) 
 	t.Helper()
 	lines := header.Values(name)
 	var got []string
-	for _, member := range strings.SplitSeq(strings.Join(lines, ","), ",") {
+	for member := range strings.SplitSeq(strings.Join(lines, ","), ",") {
 		got = append(got, strings.ToLower(strings.TrimSpace(member)))
 	}
 	var want []string

@@ -3,6 +3,7 @@ package translator
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"slices"
 
 	"github.com/gatehouse-proxy/gatehouse/security/config"
@@ -97,7 +98,7 @@ func conflict(l *gatewayapi.Listener, others []*gatewayapi.Listener) (reason, me
 		case o.TLS != l.TLS:
 			return "ProtocolConflict", fmt.Sprintf("%s uses %s with another protocol; choose another port", where, l.Socket())
 		case o.Hostname == l.Hostname:
-			return "HostnameConflict", fmt.Sprintf("%s has the same port and hostname; change one of them", where)
+			return "HostnameConflict", where + " has the same port and hostname; change one of them"
 		}
 	}
 	return "", ""
@@ -147,9 +148,7 @@ func (a *assembly) snapshot() *snapshot.Snapshot {
 	}
 	for ref, s := range a.policies {
 		out.Policies = append(out.Policies, snapshot.Policy{Ref: ref, Seal: a.builder.Seal(ref), Spec: s.Spec})
-		for name, text := range s.Data {
-			a.data[name] = text
-		}
+		maps.Copy(a.data, s.Data)
 	}
 	slices.SortFunc(out.Policies, func(x, y snapshot.Policy) int { return cmp.Compare(x.Ref, y.Ref) })
 	return out

@@ -3,6 +3,8 @@ package translator_test
 import (
 	"fmt"
 	"math/rand/v2"
+	"os"
+	"path/filepath"
 	"reflect"
 	"strings"
 	"testing"
@@ -10,9 +12,6 @@ import (
 	"github.com/gatehouse-proxy/gatehouse/internal/source/files"
 	"github.com/gatehouse-proxy/gatehouse/translator"
 	"github.com/gatehouse-proxy/gatehouse/translator/resource"
-
-	"os"
-	"path/filepath"
 )
 
 // editor is a directory of manifests under random edits.

@@ -2,7 +2,7 @@ package translator
 
 import (
 	"fmt"
-	"strings"
+	"slices"
 	"time"
 
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
@@ -54,6 +54,9 @@ func (t *Translator) routeRule(v *memo.View, key memo.Key) any {
 	}
 	return out
 }
+
+// redirects are the statuses of a redirect that HTTPRoute knows.
+var redirects = []int{301, 302, 303, 307, 308}
 
 type routeBuilder struct {
 	t     *Translator
@@ -131,8 +134,13 @@ func (b *routeBuilder) check(rule *envoy.Rule, spec *gatewayv1.HTTPRouteRule) {
 		default:
 			fault("filter %s is not supported by this version; remove it", f.Type)
 		}
-		if r := f.RequestRedirect; r != nil && r.StatusCode != nil && !strings.Contains(" 301 302 303 307 308 ", fmt.Sprintf(" %d ", *r.StatusCode)) {
+		if r := f.RequestRedirect; r != nil && r.StatusCode != nil && !slices.Contains(redirects, *r.StatusCode) {
 			fault("requestRedirect.statusCode %d is not a redirect; use 301, 302, 303, 307 or 308", *r.StatusCode)
+		}
+		if r := f.RequestRedirect; r != nil && r.Port != nil {
+			if _, ok := gatewayapi.PortNumber(*r.Port); !ok {
+				fault("requestRedirect.port %d is not between 1 and 65535", *r.Port)
+			}
 		}
 	}
 	if spec.Retry != nil || spec.SessionPersistence != nil {

@@ -64,11 +64,11 @@ func (t *Translator) Translate(set *resource.Set, prev *Result) *Result {
 	graph := memo.New(prev.graph, input.Leaf, t.rules())
 	a := newAssembly(t.builder, prev.assembly)
 	for _, g := range set.Gateways.All() {
-		a.gateway(graph.Get(memo.Key{Kind: gatewayapi.GatewayKind, Namespace: g.Namespace, Name: g.Name}).(*gatewayapi.Gateway))
+		a.gateway(memo.Value[*gatewayapi.Gateway](graph, memo.Key{Kind: gatewayapi.GatewayKind, Namespace: g.Namespace, Name: g.Name}))
 	}
 	a.bind()
 	for _, r := range set.HTTPRoutes.All() {
-		a.route(graph.Get(memo.Key{Kind: routeKind, Namespace: r.Namespace, Name: r.Name}).(*unit))
+		a.route(memo.Value[*unit](graph, memo.Key{Kind: routeKind, Namespace: r.Namespace, Name: r.Name}))
 	}
 	t.unattached(set, graph, a)
 	a.conditions = append(a.conditions, unsupported(set)...)
@@ -93,9 +93,9 @@ func (t *Translator) rules() map[memo.Kind]memo.Rule {
 // namespace and name: for an authorizer whose callers name the policy.
 func (t *Translator) Policies(set *resource.Set) []*policy.Security {
 	graph := memo.New(nil, gatewayapi.NewInput(set, nil).Leaf, t.rules())
-	var all []*policy.Security
+	all := make([]*policy.Security, 0, set.SecurityPolicies.Len())
 	for _, p := range set.SecurityPolicies.All() {
-		all = append(all, graph.Get(memo.Key{Kind: policy.SecurityKind, Namespace: p.Namespace, Name: p.Name}).(*policy.Security))
+		all = append(all, memo.Value[*policy.Security](graph, memo.Key{Kind: policy.SecurityKind, Namespace: p.Namespace, Name: p.Name}))
 	}
 	return all
 }
@@ -103,11 +103,11 @@ func (t *Translator) Policies(set *resource.Set) []*policy.Security {
 // unattached resolves policies that no route uses, so that their faults are told all the same.
 func (t *Translator) unattached(set *resource.Set, graph *memo.Graph, a *assembly) {
 	for _, p := range set.SecurityPolicies.All() {
-		s := graph.Get(memo.Key{Kind: policy.SecurityKind, Namespace: p.Namespace, Name: p.Name}).(*policy.Security)
+		s := memo.Value[*policy.Security](graph, memo.Key{Kind: policy.SecurityKind, Namespace: p.Namespace, Name: p.Name})
 		a.conditions = append(a.conditions, s.Conditions...)
 	}
 	for _, p := range set.EnvoyExtensionPolicies.All() {
-		e := graph.Get(memo.Key{Kind: policy.ExtensionKind, Namespace: p.Namespace, Name: p.Name}).(*policy.Extension)
+		e := memo.Value[*policy.Extension](graph, memo.Key{Kind: policy.ExtensionKind, Namespace: p.Namespace, Name: p.Name})
 		a.conditions = append(a.conditions, e.Conditions...)
 	}
 }

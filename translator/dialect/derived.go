@@ -2,6 +2,7 @@ package dialect
 
 import (
 	"reflect"
+	"slices"
 	"strings"
 
 	egv1alpha1 "github.com/envoyproxy/gateway/api/v1alpha1"
@@ -44,12 +45,10 @@ func foreign(t reflect.Type) bool {
 
 // object adds the rows of a struct at a path. Outer lists come before inner ones.
 func (d *deriver) object(t reflect.Type, at string, within []reflect.Type) {
-	for _, outer := range within {
-		if outer == t { // a recursive type
-			return
-		}
+	if slices.Contains(within, t) { // a recursive type
+		return
 	}
-	within = append(within[:len(within):len(within)], t)
+	within = append(slices.Clip(within), t)
 	fields := reflect.VisibleFields(t)
 	names := map[string]bool{}
 	for _, field := range fields {

@@ -49,7 +49,7 @@ func Kinds() []string { return slices.Sorted(maps.Keys(table())) }
 // made of map[string]any, []any, string, bool, int64, float64 and nil; it isn't changed, and the result
 // shares no map or list with it.
 func Rewrite(kind string, document map[string]any) (map[string]any, []Finding) {
-	canonical := clone(document).(map[string]any)
+	canonical, _ := clone(document).(map[string]any)
 	var findings []Finding
 	for _, row := range table()[kind] {
 		visit(canonical, split(row.At), nil, func(object map[string]any, path []any) {
@@ -153,9 +153,10 @@ func put(object map[string]any, path []string, value any) bool {
 }
 
 func steps(path string) []any {
-	var all []any
-	for _, key := range split(path) {
-		all = append(all, key)
+	keys := split(path)
+	all := make([]any, len(keys))
+	for i, key := range keys {
+		all[i] = key
 	}
 	return all
 }

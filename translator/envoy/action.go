@@ -9,6 +9,8 @@ import (
 	route "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 	matcher "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
+
+	"github.com/gatehouse-proxy/gatehouse/translator/gatewayapi"
 )
 
 // WeightedCluster is a backend of a rule and its share. One whose reference is faulty has Cluster "":
@@ -29,7 +31,7 @@ func forward(r *route.Route, clusters []WeightedCluster, rule *Rule) {
 		total += c.Weight
 	}
 	if total == 0 {
-		respond(r, 500, "")
+		respond(r, 500)
 		return
 	}
 	action := &route.RouteAction{ClusterNotFoundResponseCode: route.RouteAction_INTERNAL_SERVER_ERROR}
@@ -81,12 +83,8 @@ func timeout(request, backend *time.Duration) *time.Duration {
 	return request
 }
 
-func respond(r *route.Route, status uint32, body string) {
-	response := &route.DirectResponseAction{Status: status}
-	if body != "" {
-		response.Body = &core.DataSource{Specifier: &core.DataSource_InlineString{InlineString: body}}
-	}
-	r.Action = &route.Route_DirectResponse{DirectResponse: response}
+func respond(r *route.Route, status uint32) {
+	r.Action = &route.Route_DirectResponse{DirectResponse: &route.DirectResponseAction{Status: status}}
 }
 
 func headerEdits(m *gatewayv1.HTTPHeaderFilter) (add []*core.HeaderValueOption, remove []string) {
@@ -116,8 +114,9 @@ func redirect(r *route.Route, m *gatewayv1.HTTPRequestRedirectFilter, prefix str
 	if m.Hostname != nil {
 		out.HostRedirect = string(*m.Hostname)
 	}
-	if m.Port != nil && !wellKnown(m.Scheme, int32(*m.Port)) {
-		out.PortRedirect = uint32(*m.Port)
+	if m.Port != nil && !wellKnown(m.Scheme, *m.Port) {
+		port, _ := gatewayapi.PortNumber(*m.Port) // a rule with another number has a fault
+		out.PortRedirect = uint32(port)
 	}
 	if m.Path != nil {
 		switch {

@@ -27,7 +27,7 @@ type BootstrapOptions struct {
 // NewBootstrap builds the configuration that Envoy starts with.
 func NewBootstrap(o BootstrapOptions) *bootstrap.Bootstrap {
 	out := &bootstrap.Bootstrap{
-		Node: &core.Node{Id: o.NodeID, Cluster: "gatehouse"},
+		Node: &core.Node{Id: o.NodeID, Cluster: product},
 		StaticResources: &bootstrap.Bootstrap_StaticResources{
 			Clusters: []*cluster.Cluster{socketCluster(ClusterAuthorizer, o.AuthorizerSocket)},
 		},

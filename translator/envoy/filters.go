@@ -66,6 +66,6 @@ func authorizer() *authz.ExtAuthz {
 		// The verdict itself decides whether the route is chosen again.
 		ClearRouteCache:        true,
 		ClearRouteCacheHeaders: []string{headerRecompute},
-		StatPrefix:             "gatehouse",
+		StatPrefix:             product,
 	}
 }

@@ -12,6 +12,9 @@ const (
 	filterRouter        = "envoy.filters.http.router"
 )
 
+// product names what belongs to Gatehouse in Envoy's statistics and metadata.
+const product = "gatehouse"
+
 // Headers between Envoy and the authorizer. The RouteConfiguration removes both from every request on
 // its way to a backend.
 const (
@@ -30,7 +33,7 @@ const (
 // Where the proofs of a verdict stand in a request's dynamic metadata.
 const (
 	authorizerNamespace = "envoy.filters.http.ext_authz" // the only one that ext_authz can write
-	gatehouseNamespace  = "gatehouse"
+	gatehouseNamespace  = product
 	sealKey             = "seal"
 )
 

@@ -57,6 +57,9 @@ func piece(body []byte) Piece {
 	return p
 }
 
+// trial names everything in a Trial.
+const trial = "trial"
+
 // Trial is a bootstrap of nothing but these routes, for `envoy --mode validate`.
 func Trial(pieces []Piece) ([]byte, error) {
 	host := VirtualHost{Domain: "*"}
@@ -64,19 +67,19 @@ func Trial(pieces []Piece) ([]byte, error) {
 		host.Entries = append(host.Entries, &Entry{Body: p.Body})
 	}
 	config := &route.RouteConfiguration{}
-	if err := proto.Unmarshal(RouteConfig("trial", []VirtualHost{host}).Body, config); err != nil {
+	if err := proto.Unmarshal(RouteConfig(trial, []VirtualHost{host}).Body, config); err != nil {
 		return nil, err
 	}
 	config.ValidateClusters = boolean(false)
 	manager := &hcm.HttpConnectionManager{
-		StatPrefix: "trial", HttpFilters: httpFilters(),
+		StatPrefix: trial, HttpFilters: httpFilters(),
 		RouteSpecifier: &hcm.HttpConnectionManager_RouteConfig{RouteConfig: config},
 	}
-	b := NewBootstrap(BootstrapOptions{NodeID: "trial", AuthorizerSocket: "/nonexistent"})
+	b := NewBootstrap(BootstrapOptions{NodeID: trial, AuthorizerSocket: "/nonexistent"})
 	b.StaticResources.Listeners = []*listener.Listener{{
-		Name: "trial", Address: socket("127.0.0.1", 1),
+		Name: trial, Address: socket("127.0.0.1", 1),
 		FilterChains: []*listener.FilterChain{{Filters: []*listener.Filter{{
-			Name: "trial", ConfigType: &listener.Filter_TypedConfig{TypedConfig: typed(manager)},
+			Name: trial, ConfigType: &listener.Filter_TypedConfig{TypedConfig: typed(manager)},
 		}}}},
 	}}
 	return YAML(b)
@@ -91,7 +94,7 @@ func StandIns(p Piece, words string) []Replacement {
 	}
 	standIn := func(match *route.RouteMatch, last bool) Replacement {
 		r := &route.Route{Name: refused.Name, Match: match}
-		respond(r, 503, "")
+		respond(r, 503)
 		return Replacement{Route: p.Name, Words: words, Body: marshal(r), Last: last}
 	}
 	return []Replacement{standIn(refused.Match, false), standIn(widest(refused.Match), true)}

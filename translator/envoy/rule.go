@@ -96,10 +96,10 @@ func (b *Builder) act(r *route.Route, rule *Rule, m *gatewayv1.HTTPRouteMatch) {
 	}
 	switch {
 	case rule.Fault != "":
-		respond(r, rule.FaultStatus, "")
+		respond(r, rule.FaultStatus)
 		return
 	case rule.Extension != nil && rule.Extension.Fault != "":
-		respond(r, 503, "")
+		respond(r, 503)
 		return
 	}
 	prefix := "/"
@@ -135,7 +135,7 @@ func (b *Builder) preflight(rule *Rule, m *gatewayv1.HTTPRouteMatch) *route.Rout
 		match.QueryParameters = append(match.QueryParameters, queryMatch(string(q.Name), text(regex, q.Value)))
 	}
 	r := &route.Route{Name: rule.Name + "/preflight", Match: match, ResponseHeadersToAdd: []*core.HeaderValueOption{varyOrigin()}}
-	respond(r, 403, "")
+	respond(r, 403)
 	r.TypedPerFilterConfig = pack(map[string]proto.Message{filterAuthorizer: b.check(rule)})
 	return r
 }

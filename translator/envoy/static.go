@@ -81,7 +81,7 @@ func (s *inliner) inlineEndpoints(c *cluster.Cluster) {
 	if c.EdsClusterConfig == nil {
 		return
 	}
-	assignment := proto.Clone(s.endpoints[c.EdsClusterConfig.ServiceName]).(*endpoint.ClusterLoadAssignment)
+	assignment := proto.CloneOf(s.endpoints[c.EdsClusterConfig.ServiceName])
 	assignment.ClusterName = c.Name
 	c.LoadAssignment = assignment
 	c.EdsClusterConfig = nil

@@ -23,7 +23,7 @@ type Attachment struct {
 // Attach finds the listeners of a route. Conditions tell about parents that didn't take it.
 func Attach(v *memo.View, route *gatewayv1.HTTPRoute) ([]Attachment, []status.Condition) {
 	var attached []Attachment
-	var conditions []status.Condition
+	conditions := make([]status.Condition, 0, len(route.Spec.ParentRefs))
 	hosts := make([]string, len(route.Spec.Hostnames))
 	for i, h := range route.Spec.Hostnames {
 		hosts[i] = string(h)
@@ -57,7 +57,7 @@ func attachParent(v *memo.View, route *gatewayv1.HTTPRoute, parent gatewayv1.Par
 	if len(gateway.Listeners) == 0 {
 		return ancestor, "NoMatchingParent", "parentRefs: " + ancestor + " doesn't exist, has no listeners, or is another controller's"
 	}
-	matching, allowed, any := 0, 0, false
+	matching, allowed, attached := 0, 0, false
 	for _, listener := range gateway.Listeners {
 		if !parentMatches(parent, listener) {
 			continue
@@ -68,12 +68,12 @@ func attachParent(v *memo.View, route *gatewayv1.HTTPRoute, parent gatewayv1.Par
 		}
 		allowed++
 		if common := Intersect(listener.Hostname, hosts); len(common) > 0 {
-			any = true
+			attached = true
 			attach(Attachment{Listener: listener, Hostnames: common})
 		}
 	}
 	switch {
-	case any:
+	case attached:
 		return ancestor, "Accepted", ""
 	case matching == 0:
 		return ancestor, "NoMatchingParent", "parentRefs: " + ancestor + " has no listener with that sectionName or port"
@@ -85,7 +85,7 @@ func attachParent(v *memo.View, route *gatewayv1.HTTPRoute, parent gatewayv1.Par
 
 func parentMatches(parent gatewayv1.ParentReference, l *Listener) bool {
 	return (parent.SectionName == nil || string(*parent.SectionName) == l.Name) &&
-		(parent.Port == nil || uint16(*parent.Port) == l.Port)
+		(parent.Port == nil || *parent.Port == gatewayv1.PortNumber(l.Port))
 }
 
 // allows reports whether HTTPRoutes of a namespace may attach to the listener (allowedRoutes).

@@ -63,7 +63,7 @@ func ResolveBackend(v *memo.View, from Referrer, ref gatewayv1.BackendObjectRefe
 	}
 	var port int32
 	if ref.Port != nil {
-		port = int32(*ref.Port)
+		port = *ref.Port
 	}
 	if service && port == 0 {
 		return &Backend{Reason: "BackendNotFound", Fault: "backendRefs: port is missing for Service " + namespace + "/" + string(ref.Name)}
@@ -84,7 +84,7 @@ func BackendRule(v *memo.View, key memo.Key) any {
 	if kind == "Backend" {
 		return resolveEnvoyBackend(v, key.Namespace, name)
 	}
-	number, _ := strconv.Atoi(port)
+	number, _ := strconv.ParseInt(port, 10, 32)
 	return resolveService(v, key.Namespace, name, int32(number))
 }
 
@@ -101,6 +101,10 @@ func resolveService(v *memo.View, namespace, name string, number int32) *Backend
 	if !ok && (service.Spec.Type != corev1.ServiceTypeExternalName || len(service.Spec.Ports) > 0) {
 		return notFound("Service %s/%s has no port %d", namespace, name, number)
 	}
+	tcp, ok := PortNumber(number)
+	if !ok {
+		return notFound("Service %s/%s: port %d is not between 1 and 65535", namespace, name, number)
+	}
 	out := &Backend{HTTP2: port.AppProtocol != nil && *port.AppProtocol == "kubernetes.io/h2c"}
 	slices := memo.Read[*List[*discoveryv1.EndpointSlice]](v, memo.Key{Kind: slicesOf, Namespace: namespace, Name: name})
 	switch {
@@ -109,12 +113,12 @@ func resolveService(v *memo.View, namespace, name string, number int32) *Backend
 		out.Endpoints = endpoints(slices.Items, port)
 	case service.Spec.ExternalName != "":
 		out.DNS = true
-		out.Endpoints = []Endpoint{{Address: service.Spec.ExternalName, Port: uint16(number)}}
+		out.Endpoints = []Endpoint{{Address: service.Spec.ExternalName, Port: tcp}}
 	case service.Spec.ClusterIP != "" && service.Spec.ClusterIP != corev1.ClusterIPNone:
 		if _, err := netip.ParseAddr(service.Spec.ClusterIP); err != nil {
 			return notFound("Service %s/%s: spec.clusterIP %q is not an IP address", namespace, name, service.Spec.ClusterIP)
 		}
-		out.Endpoints = []Endpoint{{Address: service.Spec.ClusterIP, Port: uint16(number)}}
+		out.Endpoints = []Endpoint{{Address: service.Spec.ClusterIP, Port: tcp}}
 	}
 	return out
 }
@@ -166,7 +170,7 @@ func slicePort(slice *discoveryv1.EndpointSlice, port corev1.ServicePort) (uint1
 			name = *p.Name
 		}
 		if p.Port != nil && name == port.Name {
-			return uint16(*p.Port), true
+			return PortNumber(*p.Port)
 		}
 	}
 	return 0, false
@@ -209,19 +213,24 @@ func backendEndpoint(e egv1alpha1.BackendEndpoint) (out Endpoint, dns bool, faul
 	if e.Zone != nil {
 		out.Zone = *e.Zone
 	}
+	isPort := true
 	switch {
 	case e.IP != nil:
 		if _, err := netip.ParseAddr(e.IP.Address); err != nil {
 			return out, false, fmt.Sprintf("ip.address %q is not an IP address", e.IP.Address)
 		}
-		out.Address, out.Port = e.IP.Address, uint16(e.IP.Port)
+		out.Address = e.IP.Address
+		out.Port, isPort = PortNumber(e.IP.Port)
 	case e.FQDN != nil:
-		out.Address, out.Port = e.FQDN.Hostname, uint16(e.FQDN.Port)
-		return out, true, ""
+		out.Address = e.FQDN.Hostname
+		out.Port, isPort = PortNumber(e.FQDN.Port)
 	case e.Unix != nil:
 		out.Path = e.Unix.Path
 	default:
 		return out, false, "an endpoint needs one of ip, fqdn and unix"
 	}
-	return out, false, ""
+	if !isPort {
+		return out, false, "an endpoint's port is not between 1 and 65535"
+	}
+	return out, e.IP == nil && e.FQDN != nil, ""
 }

@@ -3,6 +3,7 @@ package gatewayapi
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"strconv"
 
 	egv1alpha1 "github.com/envoyproxy/gateway/api/v1alpha1"
@@ -113,12 +114,7 @@ func (c Classes) ours(v *memo.View, name string) bool {
 	if class == nil {
 		return true
 	}
-	for _, controller := range c.Controllers {
-		if string(class.Spec.ControllerName) == controller {
-			return true
-		}
-	}
-	return false
+	return slices.Contains(c.Controllers, string(class.Spec.ControllerName))
 }
 
 // listenAddresses returns the IP addresses to bind, all interfaces by default.
@@ -142,9 +138,10 @@ func listenAddresses(gateway *gatewayv1.Gateway) (addresses []string, fault stri
 }
 
 func resolveListener(v *memo.View, gateway *gatewayv1.Gateway, spec *gatewayv1.Listener, address string) *Listener {
+	port, isPort := PortNumber(spec.Port)
 	l := &Listener{
 		Namespace: gateway.Namespace, Gateway: gateway.Name, Name: string(spec.Name),
-		Created: gateway.CreationTimestamp.Unix(), Address: address, Port: uint16(spec.Port), Routes: spec.AllowedRoutes,
+		Created: gateway.CreationTimestamp.Unix(), Address: address, Port: port, Routes: spec.AllowedRoutes,
 	}
 	if spec.Hostname != nil {
 		l.Hostname = normalHost(string(*spec.Hostname))
@@ -157,7 +154,7 @@ func resolveListener(v *memo.View, gateway *gatewayv1.Gateway, spec *gatewayv1.L
 	default:
 		l.Fault = "protocol " + string(spec.Protocol) + " is not supported; use HTTP or HTTPS"
 	}
-	if spec.Port < 1 || spec.Port > 65535 {
+	if !isPort {
 		l.Fault = "port " + strconv.Itoa(int(spec.Port)) + " is not between 1 and 65535"
 	}
 	var clientFault string

@@ -97,8 +97,9 @@ type target struct{ kind, name, section string }
 
 // targets lists what the policy names, each once: by reference, or by labels in its own namespace.
 func (p found) targets(set *resource.Set) []target {
-	var all []target
-	for _, ref := range p.refs.GetTargetRefs() {
+	refs := p.refs.GetTargetRefs()
+	all := make([]target, 0, len(refs))
+	for _, ref := range refs {
 		t := target{kind: string(ref.Kind), name: string(ref.Name)}
 		if ref.SectionName != nil {
 			t.section = string(*ref.SectionName)

@@ -88,6 +88,12 @@ type View struct {
 	reads []read
 }
 
+// Value is Get with a type: the zero T where there is no such value.
+func Value[T any](g *Graph, key Key) T {
+	value, _ := g.Get(key).(T)
+	return value
+}
+
 // Get returns the value of key and records that it was read.
 func (v *View) Get(key Key) any {
 	got := v.graph.Get(key)

@@ -72,7 +72,7 @@ func (r *resolver) server(field, kind string, cluster *egv1alpha1.BackendCluster
 	for _, ref := range cluster.BackendRefs {
 		refs = append(refs, ref.BackendObjectReference)
 	}
-	var all []*gatewayapi.Backend
+	all := make([]*gatewayapi.Backend, 0, len(refs))
 	for _, ref := range refs {
 		backend := gatewayapi.ResolveBackend(r.view, r.referrer(kind), ref)
 		if backend.Fault != "" {

@@ -174,9 +174,9 @@ func place(findings []finding, at Origin) []Problem {
 }
 
 func warnings(findings []finding, at Origin) []Warning {
-	var placed []Warning
-	for _, f := range findings {
-		placed = append(placed, Warning(f.at(at)))
+	placed := make([]Warning, len(findings))
+	for i, f := range findings {
+		placed[i] = Warning(f.at(at))
 	}
 	return placed
 }

@@ -35,39 +35,32 @@ func Decode(text []byte) *Document {
 // DecodeSecurityPolicy decodes the canonical JSON of a SecurityPolicy, such as two SecurityPolicy.JSON
 // merged. It returns the first fault as the error.
 func DecodeSecurityPolicy(text []byte) (*SecurityPolicy, error) {
-	object, err := decodeOne(text, "SecurityPolicy")
-	if err != nil {
-		return nil, err
-	}
-	return object.(*SecurityPolicy), nil
+	return decodeOne[*SecurityPolicy](text, "SecurityPolicy")
 }
 
 // DecodeEnvoyExtensionPolicy decodes the canonical JSON of an EnvoyExtensionPolicy, such as two
 // EnvoyExtensionPolicy.JSON merged. It returns the first fault as the error.
 func DecodeEnvoyExtensionPolicy(text []byte) (*EnvoyExtensionPolicy, error) {
-	object, err := decodeOne(text, "EnvoyExtensionPolicy")
-	if err != nil {
-		return nil, err
-	}
-	return object.(*EnvoyExtensionPolicy), nil
+	return decodeOne[*EnvoyExtensionPolicy](text, "EnvoyExtensionPolicy")
 }
 
-func decodeOne(text []byte, kind string) (Object, error) {
+func decodeOne[T Object](text []byte, kind string) (object T, err error) {
 	document := Decode(text)
 	for _, f := range document.faults {
-		return nil, fmt.Errorf("%s", f.text())
+		return object, fmt.Errorf("%s", f.text())
 	}
 	if len(document.entries) != 1 {
-		return nil, fmt.Errorf("is not one %s", kind)
+		return object, fmt.Errorf("is not one %s", kind)
 	}
 	e := document.entries[0]
 	for _, f := range e.faults {
-		return nil, fmt.Errorf("%s", f.text())
+		return object, fmt.Errorf("%s", f.text())
 	}
-	if e.object == nil || e.key.Kind != kind {
-		return nil, fmt.Errorf("is a %s, not a %s", e.key.Kind, kind)
+	object, ok := e.object.(T)
+	if !ok {
+		return object, fmt.Errorf("is a %s, not a %s", e.key.Kind, kind)
 	}
-	return e.object, nil
+	return object, nil
 }
 
 // text is the finding without its place.
@@ -92,7 +85,7 @@ func (d *Document) add(from parsed, value any, at path) {
 			from.faults = []finding{{line: from.lineOf(at), message: "is in a list with a fault"}}
 		}
 		for i, item := range items {
-			d.add(from, item, append(at[:len(at):len(at)], "items", i))
+			d.add(from, item, at.to("items", i))
 		}
 		return
 	}
@@ -113,7 +106,7 @@ type reader struct {
 
 func (r *reader) finding(field path, message string) finding {
 	return finding{
-		line: r.from.lineOf(append(r.at[:len(r.at):len(r.at)], field...)), key: r.key,
+		line: r.from.lineOf(r.at.to(field...)), key: r.key,
 		field: field.String(), message: message,
 	}
 }

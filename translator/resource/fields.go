@@ -79,7 +79,7 @@ func (c *checker) object(value any, types []reflect.Type, at path) bool {
 				known = append(known, field)
 			}
 		}
-		inner := append(at[:len(at):len(at)], key)
+		inner := at.to(key)
 		if len(known) == 0 {
 			var names []string
 			for _, t := range types {
@@ -103,7 +103,7 @@ func (c *checker) mapping(value any, types []reflect.Type, at path) bool {
 		return false
 	}
 	for _, key := range slices.Sorted(maps.Keys(object)) {
-		if !c.value(object[key], elements(types), append(at[:len(at):len(at)], key)) {
+		if !c.value(object[key], elements(types), at.to(key)) {
 			delete(object, key)
 		}
 	}
@@ -126,7 +126,7 @@ func (c *checker) list(value any, types []reflect.Type, at path) bool {
 		return false
 	}
 	for i := range list {
-		if !c.value(list[i], elements(types), append(at[:len(at):len(at)], i)) {
+		if !c.value(list[i], elements(types), at.to(i)) {
 			list[i] = nil // keeps the place of the elements that follow
 		}
 	}
@@ -218,11 +218,10 @@ func fieldsOf(t reflect.Type) map[string]reflect.Type {
 		return nil
 	}
 	if cached, ok := fieldCache.Load(t); ok {
-		return cached.(map[string]reflect.Type)
+		return cached.(map[string]reflect.Type) //nolint:forcetypeassert // it holds nothing else
 	}
 	fields := map[string]reflect.Type{}
-	for i := range t.NumField() {
-		field := t.Field(i)
+	for field := range t.Fields() {
 		name, options, _ := strings.Cut(field.Tag.Get("json"), ",")
 		inner := field.Type
 		for inner.Kind() == reflect.Pointer {

@@ -70,7 +70,7 @@ func (r *reader) findKind(group, name string, d *Document) *kind {
 		r.fault(path{"kind"}, "there is no kind %s in %s; known are %s", name, group, strings.Join(kindsOf(group), ", "))
 		return nil
 	case near == nil:
-		d.note(r, fmt.Sprintf("%s is no kind that a gateway is made of and is skipped", name))
+		d.note(r, name+" is no kind that a gateway is made of and is skipped")
 		return nil
 	case field == "kind":
 		r.fault(path{"kind"}, "there is no kind %s in %s; did you mean %s?", name, group, near.name)

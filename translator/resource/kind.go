@@ -49,7 +49,7 @@ func kindOf[T any, P pointer[T]](name, group string, field func(*Set) *Table[P],
 		collect: func(set *Set, objects []Object) {
 			typed := make([]P, len(objects))
 			for i, object := range objects {
-				typed[i] = object.(P)
+				typed[i] = object.(P) //nolint:forcetypeassert // decode has made it
 			}
 			*field(set) = newTable(typed)
 		},

@@ -50,7 +50,7 @@ func Split(text []byte) []Chunk {
 
 func separator(line []byte) bool {
 	rest, ok := bytes.CutPrefix(line, []byte("---"))
-	return ok && (len(rest) == 0 || bytes.IndexByte([]byte(" \t\r\n"), rest[0]) >= 0)
+	return ok && (len(rest) == 0 || strings.IndexByte(" \t\r\n", rest[0]) >= 0)
 }
 
 // blank reports whether a chunk holds nothing but its separator, space and comments.

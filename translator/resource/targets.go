@@ -39,7 +39,6 @@ func (r *reader) misspeltTargets(object map[string]any) {
 
 // targetsOnly returns what a policy without usable spec must still tell.
 func targetsOnly(object map[string]any) map[string]any {
-	metadata, _ := object["metadata"].(map[string]any)
 	spec, _ := object["spec"].(map[string]any)
 	kept := map[string]any{}
 	for _, field := range targetFields {
@@ -49,9 +48,14 @@ func targetsOnly(object map[string]any) map[string]any {
 	}
 	return map[string]any{
 		"apiVersion": object["apiVersion"], "kind": object["kind"],
-		"metadata": map[string]any{"name": metadata["name"], "namespace": metadata["namespace"]},
-		"spec":     kept,
+		"metadata": metadataOf(object), "spec": kept,
 	}
+}
+
+// metadataOf returns what names an object, and nothing else.
+func metadataOf(object map[string]any) map[string]any {
+	metadata, _ := object["metadata"].(map[string]any)
+	return map[string]any{"name": metadata["name"], "namespace": metadata["namespace"]}
 }
 
 // digest of a canonical document.
@@ -67,7 +71,8 @@ func digest(object map[string]any) [sha256.Size]byte {
 // that the input can hardly have.
 func twin(kind *kind, object map[string]any, sum [sha256.Size]byte) Object {
 	stripped := targetsOnly(object)
-	metadata := stripped["metadata"].(map[string]any)
+	metadata := metadataOf(object)
+	stripped["metadata"] = metadata
 	metadata["name"] = fmt.Sprintf("%v-duplicate-%s", metadata["name"], hex.EncodeToString(sum[:4]))
 	text, err := json.Marshal(stripped)
 	if err != nil {

@@ -32,7 +32,7 @@ type Seen struct {
 }
 
 // NewBackend starts a backend that signs its answers with name, on a free port of 127.0.0.1. A request
-// says by x-want-delay (how long to wait), x-want-status and x-want-header ("Name: value", repeatable) what to answer with.
+// says by x-want-echo (a request header to send back), x-want-delay (how long to wait), x-want-status and x-want-header ("Name: value", repeatable) what to answer with.
 func NewBackend(t testing.TB, name string) *Backend {
 	t.Helper()
 	return NewBackendAt(t, name, "127.0.0.1:0")
@@ -56,6 +56,9 @@ func NewBackendAt(t testing.TB, name, address string) *Backend {
 		for _, line := range r.Header.Values("x-want-header") {
 			key, value, _ := strings.Cut(line, ": ")
 			w.Header().Add(key, value)
+		}
+		if name := r.Header.Get("x-want-echo"); name != "" {
+			w.Header().Set(name, r.Header.Get(name))
 		}
 		if delay, err := time.ParseDuration(r.Header.Get("x-want-delay")); err == nil {
 			select {

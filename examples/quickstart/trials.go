@@ -19,24 +19,25 @@ type trial struct {
 
 // curl returns the trial's curl line without the expectation.
 func (t trial) curl() string {
-	line := "curl -si"
+	var line strings.Builder
+	line.WriteString("curl -si")
 	if strings.HasPrefix(t.url, "https:") {
-		line += " -k" // the certificate is self-signed
+		line.WriteString(" -k") // the certificate is self-signed
 	}
 	if t.method != "" {
-		line += " -X " + t.method
+		line.WriteString(" -X " + t.method)
 	}
 	if t.user != "" {
-		line += " -u " + t.user
+		line.WriteString(" -u " + t.user)
 	}
 	for _, header := range t.headers {
 		quote := "'"
 		if strings.Contains(header, "$") {
 			quote = `"`
 		}
-		line += " -H " + quote + header + quote
+		line.WriteString(" -H " + quote + header + quote)
 	}
-	return line + " " + t.url
+	return line.String() + " " + t.url
 }
 
 type group struct {

@@ -85,7 +85,7 @@ func (h *handler) serve(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 		h.forward(w, r, path)
-	case path == "/" || path == "/help" || path == dumpPath || path == "/ready" || slices.Contains(readable, path):
+	case path == "/" || path == "/help" || path == dumpPath || path == readyPath || slices.Contains(readable, path):
 		if !reads {
 			methodNotAllowed(w, "GET, HEAD")
 			return
@@ -101,7 +101,7 @@ func (h *handler) page(w http.ResponseWriter, r *http.Request, path string) {
 	case "/", "/help":
 		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 		_, _ = io.WriteString(w, h.index())
-	case "/ready":
+	case readyPath:
 		if h.Ready != nil {
 			if err := h.Ready(); err != nil {
 				http.Error(w, err.Error(), http.StatusServiceUnavailable)
@@ -120,7 +120,7 @@ func (h *handler) page(w http.ResponseWriter, r *http.Request, path string) {
 func (h *handler) index() string {
 	var b strings.Builder
 	b.WriteString("Allowed on this port:\n")
-	shown := append([]string{dumpPath, "/ready"}, readable...)
+	shown := append([]string{dumpPath, readyPath}, readable...)
 	slices.Sort(shown)
 	for _, path := range shown {
 		fmt.Fprintf(&b, "  GET  %s\n", path)
@@ -155,12 +155,12 @@ func (h *handler) ask(r *http.Request, path, query string) (*http.Response, erro
 	if method == http.MethodHead {
 		method = http.MethodGet // net/http drops the body and keeps the length
 	}
-	req, err := http.NewRequestWithContext(r.Context(), method, "http://envoy"+path, nil)
+	req, err := http.NewRequestWithContext(r.Context(), method, "http://envoy"+path, nil) //nolint:gosec // G704: h.Envoy dials its socket, whatever the URL
 	if err != nil {
 		return nil, err
 	}
 	req.URL.RawQuery = query
-	return h.Envoy.RoundTrip(req) //nolint:gosec // G704: it dials Envoy's socket, whatever the URL
+	return h.Envoy.RoundTrip(req)
 }
 
 func (h *handler) forward(w http.ResponseWriter, r *http.Request, path string) {

@@ -9,7 +9,11 @@ import (
 	"net/url"
 )
 
-const dumpPath = "/config_dump"
+// Pages of which the gateway itself knows something.
+const (
+	dumpPath  = "/config_dump"
+	readyPath = "/ready"
+)
 
 // aliases are the short names of config_dump's resources, which Envoy answers by 404: each stands for
 // a dynamic and a static form, and a reader wants both.

@@ -120,8 +120,7 @@ func (q *quarantine) try(ctx context.Context, pieces []envoy.Piece) (words strin
 		return "", err
 	}
 	err = q.validate(ctx, bootstrap)
-	var rejected *proxy.RejectedError
-	if errors.As(err, &rejected) {
+	if rejected, ok := errors.AsType[*proxy.RejectedError](err); ok {
 		return rejected.Words, nil
 	}
 	return "", err

@@ -4,7 +4,6 @@ package gatewaytest
 import (
 	"bufio"
 	"bytes"
-	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -137,6 +136,7 @@ func Launch(t testing.TB, manifests map[string]string, options ...Option) *Gatew
 
 // stateDir is short: a Unix socket's path has at most 107 bytes.
 func stateDir(t testing.TB) string {
+	t.Helper()
 	dir, err := os.MkdirTemp("", "gh")
 	if err != nil {
 		t.Fatal(err)
@@ -146,6 +146,7 @@ func stateDir(t testing.TB) string {
 }
 
 func (g *Gateway) start(t testing.TB) {
+	t.Helper()
 	stdout, err := g.cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -265,7 +266,7 @@ func (g *Gateway) Stat(t testing.TB, name string) int {
 // AdminPage returns a page of the admin port.
 func (g *Gateway) AdminPage(t testing.TB, path string) string {
 	t.Helper()
-	request, err := http.NewRequestWithContext(context.Background(), http.MethodGet, g.Admin+path, nil)
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, g.Admin+path, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

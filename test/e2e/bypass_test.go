@@ -145,7 +145,7 @@ func serveProcessor(t *testing.T, process sdk.ProcessorFunc) int {
 	t.Helper()
 	port := freePort(t)
 	address := net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
-	ctx, cancel := context.WithCancel(context.Background())
+	ctx, cancel := context.WithCancel(context.Background()) //nolint:usetesting // it ends in its turn, after the gateway
 	done := make(chan error, 1)
 	go func() { done <- sdk.Serve(ctx, address, process) }()
 	t.Cleanup(func() {

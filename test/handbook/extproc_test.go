@@ -68,7 +68,7 @@ func await(t *testing.T, status int, header ...string) gatewaytest.Answer {
 // startExtProcService is the handbook's ext-proc-service; stop ends it and returns when it has ended.
 func startExtProcService(t *testing.T) (stop func()) {
 	t.Helper()
-	ctx, cancel := context.WithCancel(context.Background())
+	ctx, cancel := context.WithCancel(context.Background()) //nolint:usetesting // it ends in its turn, after the gateway
 	ready, ended := make(chan string, 1), make(chan error, 1)
 	go func() {
 		ended <- sdk.Serve(ctx, extProcAddress+":9002", sdk.ProcessorFunc(process), sdk.WithDrain(time.Millisecond),

@@ -11,7 +11,8 @@ const modes = "spec.extProc[].processingMode"
 // (envoy.extensions.filters.http.ext_proc.v3.ProcessingMode). Bodies come before headers, since SKIP for
 // headers has to be written down only where a body is sent.
 func processing() []Row {
-	rows := []Row{{"EnvoyExtensionPolicy", modes, "requestHeaderMode, responseHeaderMode", "request, response", defaults}}
+	rows := make([]Row, 0, 1+2*4)
+	rows = append(rows, Row{"EnvoyExtensionPolicy", modes, "requestHeaderMode, responseHeaderMode", "request, response", defaults})
 	for _, direction := range []string{"request", "response"} {
 		rows = append(rows,
 			Row{"EnvoyExtensionPolicy", modes, direction + "BodyMode", direction + ".body", bodyMode(direction)},

@@ -1,6 +1,7 @@
 package dialect
 
 import (
+	"slices"
 	"sync"
 
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
@@ -20,7 +21,7 @@ var table = sync.OnceValue(func() map[string][]Row {
 })
 
 func written() []Row {
-	rows := []Row{
+	return slices.Concat([]Row{
 		list("SecurityPolicy", "spec.opa", "modules"),
 		list("SecurityPolicy", "spec.opa", "bundles"),
 		duration("SecurityPolicy", "spec.jwt.providers[]", "clockSkew"),
@@ -52,6 +53,5 @@ func written() []Row {
 		list("BackendTLSPolicy", "spec.tls", "certificateAuthorityRefs"),
 		move("BackendTLSPolicy", "spec", "tls.certificateAuthorityRefs", "validation.caCertificateRefs"),
 		move("BackendTLSPolicy", "spec", "tls.hostname", "validation.hostname"),
-	}
-	return append(rows, processing()...)
+	}, processing())
 }

@@ -34,6 +34,7 @@ func answer(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "application/json")
 	encoder := json.NewEncoder(w)
 	encoder.SetIndent("", "  ")
-	// An error means that the client has gone.
-	_ = encoder.Encode(echo{Method: r.Method, Host: r.Host, Path: r.URL.RequestURI(), Headers: headers})
+	if err := encoder.Encode(echo{Method: r.Method, Host: r.Host, Path: r.URL.RequestURI(), Headers: headers}); err != nil {
+		log.Printf("the client has gone: %v", err)
+	}
 }

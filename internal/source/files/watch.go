@@ -58,7 +58,7 @@ func (s *Source) Watch(ctx context.Context, changed func(set *resource.Set, prob
 			if w.concerns(event.Name) {
 				began = postpone(timer, began)
 			}
-		case <-watcher.Errors:
+		case _ = <-watcher.Errors:
 			began = postpone(timer, began)
 		}
 	}

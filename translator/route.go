@@ -63,6 +63,7 @@ type routeBuilder struct {
 	view  *memo.View
 	route *gatewayv1.HTTPRoute
 	unit  *unit
+	index int             // of the rule at hand
 	seen  map[string]bool // clusters, assignments and policies that the unit has already
 }
 
@@ -72,12 +73,13 @@ func (b *routeBuilder) key() resource.Key {
 
 func (b *routeBuilder) condition(kind, reason, format string, args ...any) {
 	b.unit.conditions = append(b.unit.conditions, status.Condition{
-		Object: b.key(), Type: kind, Reason: reason, Message: fmt.Sprintf(format, args...),
+		Object: b.key(), Type: kind, Reason: reason, Message: fmt.Sprintf(format, args...), Rule: b.index + 1,
 	})
 }
 
 func (b *routeBuilder) rule(i int, listener *gatewayapi.Listener) []*envoy.Entry {
 	spec := &b.route.Spec.Rules[i]
+	b.index = i
 	rule := &envoy.Rule{
 		Name:    fmt.Sprintf("httproute/%s/%s/rule/%d", b.route.Namespace, b.route.Name, i),
 		Matches: spec.Matches, Filters: spec.Filters,

@@ -24,20 +24,35 @@ type Attachment struct {
 func Attach(v *memo.View, route *gatewayv1.HTTPRoute) ([]Attachment, []status.Condition) {
 	var attached []Attachment
 	conditions := make([]status.Condition, 0, len(route.Spec.ParentRefs))
-	hosts := make([]string, len(route.Spec.Hostnames))
+	object := resource.Key{Kind: "HTTPRoute", Namespace: route.Namespace, Name: route.Name}
+	var hosts []string
 	for i, h := range route.Spec.Hostnames {
-		hosts[i] = string(h)
+		if host := normalHost(string(h)); host == "*" || validHostname(host) {
+			hosts = append(hosts, host)
+			continue
+		}
+		conditions = append(conditions, status.Condition{
+			Object: object, Type: "Accepted", Reason: "UnsupportedValue",
+			Message: fmt.Sprintf("spec.hostnames[%d]: %q is not a hostname; write a DNS name such as a.example or *.a.example", i, h),
+		})
+	}
+	if len(hosts) == 0 && len(route.Spec.Hostnames) > 0 {
+		return nil, conditions
 	}
 	seen := map[*Listener]bool{}
-	for _, parent := range route.Spec.ParentRefs {
+	for i, parent := range route.Spec.ParentRefs {
 		name, reason, message := attachParent(v, route, parent, hosts, func(a Attachment) {
 			if !seen[a.Listener] {
 				seen[a.Listener] = true
 				attached = append(attached, a)
 			}
 		})
+		if reason == "" {
+			continue // another controller answers for it
+		}
 		conditions = append(conditions, status.Condition{
-			Object:   resource.Key{Kind: "HTTPRoute", Namespace: route.Namespace, Name: route.Name},
+			Object:   object,
+			Parent:   i + 1,
 			Ancestor: name, Type: "Accepted", True: message == "", Reason: reason, Message: message,
 		})
 	}
@@ -54,8 +69,11 @@ func attachParent(v *memo.View, route *gatewayv1.HTTPRoute, parent gatewayv1.Par
 		return string(*parent.Kind) + " " + string(parent.Name), "InvalidKind", "parentRefs: only a Gateway can be a parent"
 	}
 	gateway := memo.Read[*Gateway](v, memo.Key{Kind: GatewayKind, Namespace: namespace, Name: string(parent.Name)})
-	if len(gateway.Listeners) == 0 {
-		return ancestor, "NoMatchingParent", "parentRefs: " + ancestor + " doesn't exist, has no listeners, or is another controller's"
+	switch {
+	case gateway.Foreign:
+		return ancestor, "", ""
+	case len(gateway.Listeners) == 0:
+		return ancestor, "NoMatchingParent", "parentRefs: " + ancestor + " doesn't exist or has no usable address and listener"
 	}
 	matching, allowed, attached := 0, 0, false
 	for _, listener := range gateway.Listeners {

@@ -2,6 +2,7 @@ package gatewayapi
 
 import (
 	"net"
+	"regexp"
 	"strings"
 )
 
@@ -45,3 +46,27 @@ func covers(wildcard, host string) bool {
 	return ok && suffix != "" && strings.HasSuffix(host, suffix) && len(host) > len(suffix) && host != wildcard &&
 		net.ParseIP(host) == nil
 }
+
+// Covers reports whether every request for host is one for the hostname of a listener; "" takes any.
+func Covers(listener, host string) bool {
+	return listener == "" || listener == host || covers(listener, host)
+}
+
+// Narrower reports whether hostname a takes less than b, which both take one common host.
+func Narrower(a, b string) bool {
+	wildA, wildB := strings.HasPrefix(a, "*"), strings.HasPrefix(b, "*")
+	switch {
+	case a == b || a == "":
+		return false
+	case b == "" || wildB && !wildA:
+		return true
+	}
+	return wildA == wildB && len(a) > len(b)
+}
+
+// hostnameForm is the Gateway API's of a Hostname: a DNS name, of which the first label may be "*".
+var hostnameForm = regexp.MustCompile(`^(\*\.)?[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$`)
+
+// validHostname accepts normal hostnames. Envoy would refuse some others together with all routes of the
+// socket, and reads "admin.*" as a wildcard that the Gateway API doesn't have.
+func validHostname(host string) bool { return len(host) <= 253 && hostnameForm.MatchString(host) }

@@ -20,6 +20,8 @@ const GatewayKind memo.Kind = "resolved Gateway"
 
 // Gateway is a Gateway of ours with its listeners resolved. Immutable.
 type Gateway struct {
+	// Foreign says that another controller serves it.
+	Foreign    bool
 	Listeners  []*Listener
 	Conditions []status.Condition
 }
@@ -36,6 +38,8 @@ type Listener struct {
 	Client                   ClientSettings
 	// Fault says why the listener can't serve; such a one is not programmed.
 	Fault string
+	// FaultType and FaultReason are the condition that tells so: Accepted, ResolvedRefs or Programmed.
+	FaultType, FaultReason string
 	// Routes limits what may attach.
 	Routes *gatewayv1.AllowedRoutes
 }
@@ -86,6 +90,7 @@ func (c Classes) Rule(v *memo.View, key memo.Key) any {
 	}
 	object := resource.Key{Kind: "Gateway", Namespace: key.Namespace, Name: key.Name}
 	if c.Only != "" && c.Only != key.Namespace+"/"+key.Name || !c.ours(v, string(gateway.Spec.GatewayClassName)) {
+		out.Foreign = true
 		return out
 	}
 	addresses, fault := listenAddresses(gateway)
@@ -99,8 +104,11 @@ func (c Classes) Rule(v *memo.View, key memo.Key) any {
 			listener := resolveListener(v, gateway, &gateway.Spec.Listeners[i], address)
 			if listener.Fault != "" {
 				out.Conditions = append(out.Conditions, status.Condition{
-					Object: object, Ancestor: listener.Name, Type: "Programmed", Reason: "Invalid", Message: listener.Fault,
+					Object: object, Ancestor: listener.Name, Type: listener.FaultType, Reason: listener.FaultReason, Message: listener.Fault,
 				})
+			}
+			if listener.FaultType == "Programmed" { // by its ClientTrafficPolicy
+				out.Conditions = append(out.Conditions, blame(v, listener)...)
 			}
 			out.Listeners = append(out.Listeners, listener)
 		}
@@ -150,16 +158,24 @@ func resolveListener(v *memo.View, gateway *gatewayv1.Gateway, spec *gatewayv1.L
 	case gatewayv1.HTTPProtocolType:
 	case gatewayv1.HTTPSProtocolType:
 		l.TLS = true
-		l.Certificates, l.Fault = certificates(v, gateway.Namespace, spec.TLS)
+		var fault string
+		if l.Certificates, fault = certificates(v, gateway.Namespace, spec.TLS); fault != "" {
+			reason := certificateReason(v, gateway.Namespace, spec.TLS)
+			l.refuse(conditionOf(reason), reason, fault)
+		}
 	default:
-		l.Fault = "protocol " + string(spec.Protocol) + " is not supported; use HTTP or HTTPS"
+		l.refuse("Accepted", "UnsupportedProtocol", "protocol "+string(spec.Protocol)+" is not supported; use HTTP or HTTPS")
 	}
 	if !isPort {
-		l.Fault = "port " + strconv.Itoa(int(spec.Port)) + " is not between 1 and 65535"
+		l.refuse("Accepted", "UnsupportedValue", "port "+strconv.Itoa(int(spec.Port))+" is not between 1 and 65535")
+	}
+	if l.Hostname != "" && !validHostname(l.Hostname) {
+		l.refuse("Accepted", "UnsupportedValue", fmt.Sprintf("hostname %q is not a hostname; write a DNS name such as a.example or *.a.example", l.Hostname))
+		l.Hostname = ""
 	}
 	var clientFault string
 	if l.Client, clientFault = clientSettings(v, l); clientFault != "" {
-		l.Fault = clientFault
+		l.refuse("Programmed", "Invalid", clientFault)
 	}
 	return l
 }

@@ -18,6 +18,10 @@ type Condition struct {
 	True     bool
 	Reason   string // CamelCase, from the Gateway API where it has one
 	Message  string // what is wrong and what to do
+	// Parent is the parentRef of a route that the condition is about, counted from 1; 0 is every one.
+	Parent int
+	// Rule is the rule of a route that is at fault, counted from 1; 0 is the route as a whole.
+	Rule int
 }
 
 // Fault reports whether the condition says that something doesn't work as written. Conditions named
@@ -38,7 +42,8 @@ func Sort(all []Condition) []Condition {
 		return cmp.Or(
 			cmp.Compare(a.Object.Kind, b.Object.Kind), cmp.Compare(a.Object.Namespace, b.Object.Namespace),
 			cmp.Compare(a.Object.Name, b.Object.Name), cmp.Compare(a.Ancestor, b.Ancestor),
-			cmp.Compare(a.Type, b.Type), cmp.Compare(a.Reason, b.Reason), cmp.Compare(a.Message, b.Message))
+			cmp.Compare(a.Type, b.Type), cmp.Compare(a.Reason, b.Reason), cmp.Compare(a.Message, b.Message),
+			cmp.Compare(a.Parent, b.Parent), cmp.Compare(a.Rule, b.Rule))
 	})
 	return slices.Compact(all)
 }

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"maps"
+	"reflect"
 	"slices"
 
 	"github.com/gatehouse-proxy/gatehouse/security/config"
@@ -21,6 +22,7 @@ type assembly struct {
 	listeners  []*gatewayapi.Listener
 	serving    map[*gatewayapi.Listener]bool
 	sockets    map[string][]*gatewayapi.Listener
+	claimed    map[string][]string                  // route configuration → hostnames of its listeners
 	hosts      map[string]map[string][]*envoy.Entry // route configuration → domain → entries
 	resources  map[snapshot.Type]map[string]snapshot.Resource
 	policies   map[string]*policy.Security
@@ -37,7 +39,7 @@ type builtConfig struct {
 
 func newAssembly(b *envoy.Builder, prev *assembly) *assembly {
 	a := &assembly{
-		builder: b, serving: map[*gatewayapi.Listener]bool{}, sockets: map[string][]*gatewayapi.Listener{},
+		builder: b, serving: map[*gatewayapi.Listener]bool{}, sockets: map[string][]*gatewayapi.Listener{}, claimed: map[string][]string{},
 		hosts: map[string]map[string][]*envoy.Entry{}, resources: map[snapshot.Type]map[string]snapshot.Resource{},
 		policies: map[string]*policy.Security{}, data: config.Data{}, configs: map[string]builtConfig{},
 	}
@@ -66,6 +68,7 @@ func (a *assembly) bind() {
 		return cmp.Or(cmp.Compare(x.Created, y.Created), cmp.Compare(x.Namespace, y.Namespace), cmp.Compare(x.Gateway, y.Gateway))
 	})
 	for _, l := range sorted {
+		a.claimed[l.RouteConfig()] = append(a.claimed[l.RouteConfig()], l.Hostname)
 		if l.Fault != "" {
 			continue
 		}
@@ -84,11 +87,35 @@ func (a *assembly) bind() {
 			if a.hosts[l.RouteConfig()] == nil {
 				a.hosts[l.RouteConfig()] = map[string][]*envoy.Entry{}
 			}
+			a.isolate(l)
 			for _, c := range l.Certificates {
 				a.put(snapshot.Secret, envoy.Secret(c))
 			}
 		}
 	}
+}
+
+// isolate keeps requests for a listener's hostname from falling to a wider listener of the same socket
+// where none of its own routes matches (Gateway API, "listener isolation").
+func (a *assembly) isolate(l *gatewayapi.Listener) {
+	hosts := a.hosts[l.RouteConfig()]
+	if len(a.claimed[l.RouteConfig()]) < 2 {
+		return
+	}
+	for _, hostname := range a.claimed[l.RouteConfig()] {
+		if _, known := hosts[hostname]; !known && hostname != "" {
+			hosts[hostname] = nil
+		}
+	}
+}
+
+// isolated reports whether a host belongs to a listener of the same socket with a narrower hostname than
+// l's. A route that both listeners take is then served below that one alone: its policies would
+// otherwise be passed by through l. A listener that has a fault keeps its hostname all the same.
+func (a *assembly) isolated(l *gatewayapi.Listener, host string) bool {
+	return slices.ContainsFunc(a.claimed[l.RouteConfig()], func(other string) bool {
+		return gatewayapi.Narrower(other, l.Hostname) && gatewayapi.Covers(other, host)
+	})
 }
 
 func conflict(l *gatewayapi.Listener, others []*gatewayapi.Listener) (reason, message string) {
@@ -99,6 +126,10 @@ func conflict(l *gatewayapi.Listener, others []*gatewayapi.Listener) (reason, me
 			return "ProtocolConflict", fmt.Sprintf("%s uses %s with another protocol; choose another port", where, l.Socket())
 		case o.Hostname == l.Hostname:
 			return "HostnameConflict", where + " has the same port and hostname; change one of them"
+		case !l.TLS && !reflect.DeepEqual(o.Client, l.Client):
+			// They share a filter chain: one of them would believe addresses that only the other's clients may tell.
+			return "ClientIPDetectionConflict", where + " has the same port and detects the client's address otherwise; " +
+				"give both the same ClientTrafficPolicy, or another port"
 		}
 	}
 	return "", ""
@@ -114,6 +145,9 @@ func (a *assembly) route(u *unit) {
 		used = true
 		hosts := a.hosts[p.listener.RouteConfig()]
 		for _, h := range p.hostnames {
+			if a.isolated(p.listener, h) {
+				continue
+			}
 			hosts[h] = append(hosts[h], p.entries...)
 		}
 	}

@@ -116,6 +116,8 @@ func connectionManager(l *gatewayapi.Listener) *hcm.HttpConnectionManager {
 			HeadersWithUnderscoresAction: core.HttpProtocolOptions_REJECT_REQUEST,
 		},
 		UseRemoteAddress: boolean(true),
+		// admin.example. is admin.example to DNS and to backends; it must not fall to a wider host's routes.
+		StripTrailingHostDot: true,
 	}
 	detectClient(m, l.Client)
 	return m

@@ -153,20 +153,10 @@ func named(fields []exchange.Field, name string) bool {
 	return slices.ContainsFunc(fields, func(f exchange.Field) bool { return strings.EqualFold(f.Name, name) })
 }
 
-// validName accepts a token (RFC 9110 section 5.6.2), with a colon before it for the pseudo-headers
-// that Envoy lets an authorizer change.
+// validName accepts a token, with a colon before it for the pseudo-headers that Envoy lets an
+// authorizer change.
 func validName(name string) bool {
-	name = strings.TrimPrefix(name, ":")
-	for i := range len(name) {
-		c := name[i]
-		switch {
-		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9':
-		case strings.IndexByte("!#$%&'*+-.^_`|~", c) >= 0:
-		default:
-			return false
-		}
-	}
-	return name != ""
+	return exchange.IsToken(strings.TrimPrefix(name, ":"))
 }
 
 func validValue(value string) bool {

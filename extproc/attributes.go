@@ -167,17 +167,8 @@ func readMetadata(msg, namespace string) map[string]any {
 		if r.Tag != 1<<3|wire.Len { // filter_metadata, a map<string, Struct>
 			continue
 		}
-		var key, value string
-		entry := wire.Read(r.Bytes)
-		for entry.Next() {
-			switch entry.Tag {
-			case 1<<3 | wire.Len:
-				key = entry.Text()
-			case 2<<3 | wire.Len:
-				value += entry.Bytes
-			}
-		}
-		if key != namespace || entry.Err() != nil {
+		key, value, err := wire.MessageEntry(r.Bytes)
+		if key != namespace || err != nil {
 			continue
 		}
 		fields := map[string]any{}

@@ -168,18 +168,9 @@ func (c *protocolConfig) parse(text string) error {
 
 // attribute reads an entry of the attributes map, which Envoy keys by the filter's name.
 func (m *message) attribute(text string) error {
-	var key, value string
-	r := wire.Read(text)
-	for r.Next() {
-		switch r.Tag {
-		case 1<<3 | wire.Len:
-			key = r.Text()
-		case 2<<3 | wire.Len:
-			value += r.Bytes
-		}
-	}
+	key, value, err := wire.MessageEntry(text)
 	if key == "envoy.filters.http.ext_proc" {
 		m.attributes = value // the last entry of a key counts
 	}
-	return r.Err()
+	return err
 }

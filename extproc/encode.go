@@ -70,7 +70,7 @@ func (e *edits) append(dst []byte) ([]byte, error) {
 
 // appendEdit appends the present lines of an edited name to a HeaderMutation, or its removal.
 func appendEdit(dst []byte, header *exchange.Header, name string) ([]byte, error) {
-	if !validName(name) {
+	if !exchange.IsToken(name) {
 		return dst, fmt.Errorf("%w: header name", exchange.ErrBadEdit)
 	}
 	lower := strings.ToLower(name)
@@ -128,7 +128,7 @@ func appendReply(dst []byte, reply *exchange.Reply, detail string) []byte {
 	for _, name := range slices.Sorted(maps.Keys(reply.Header)) {
 		action := uint64(wire.Overwrite)
 		for _, value := range reply.Header[name] {
-			if validName(name) && validValue(value) {
+			if exchange.IsToken(name) && validValue(value) {
 				dst = wire.AppendHeader(dst, 1, wire.RawValue, strings.ToLower(name), value, action)
 				action = wire.Append
 			}
@@ -165,20 +165,6 @@ func appendMetadata(dst []byte, metadata map[string]any) ([]byte, error) {
 	dst, mark := wire.Open(dst, 8)
 	dst, err := wire.AppendStruct(dst, metadata)
 	return wire.Close(dst, mark), err
-}
-
-// validName accepts a token (RFC 9110 section 5.6.2), and thereby no pseudo-header.
-func validName(name string) bool {
-	for i := range len(name) {
-		c := name[i]
-		switch {
-		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9':
-		case strings.IndexByte("!#$%&'*+-.^_`|~", c) >= 0:
-		default:
-			return false
-		}
-	}
-	return name != ""
 }
 
 func validValue(value string) bool { return !strings.ContainsAny(value, "\r\n\x00") }

@@ -38,6 +38,21 @@ func headerValue(msg string) (exchange.Field, error) {
 	return exchange.Field{Name: name, Value: value}, r.Err()
 }
 
+// MessageEntry reads an entry of a map field from strings to messages. Parts of a repeated value are
+// one after the other, by which a decoder merges them.
+func MessageEntry(msg string) (key, value string, err error) {
+	r := Read(msg)
+	for r.Next() {
+		switch r.Tag {
+		case 1<<3 | Len:
+			key = r.Text()
+		case 2<<3 | Len:
+			value += r.Bytes
+		}
+	}
+	return key, value, r.Err()
+}
+
 // MapEntry reads an entry of a map<string, string> field.
 func MapEntry(msg string) (key, value string, err error) {
 	r := Read(msg)

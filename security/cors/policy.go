@@ -72,7 +72,7 @@ func (p *Policy) compileLists(spec *config.CORS) error {
 		entries []string
 	}{{"allowMethods", spec.AllowMethods}, {"allowHeaders", spec.AllowHeaders}, {"exposeHeaders", spec.ExposeHeaders}} {
 		for _, entry := range list.entries {
-			if !token(entry) {
+			if !exchange.IsToken(entry) {
 				return fmt.Errorf("cors.%s: %q is neither a name nor \"*\"", list.field, entry)
 			}
 		}
@@ -138,16 +138,4 @@ func visible(s string) bool {
 		}
 	}
 	return true
-}
-
-// token is RFC 9110 section 5.6.2.
-func token(s string) bool {
-	for i := range len(s) {
-		c := s[i]
-		alphanumeric := 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9'
-		if !alphanumeric && strings.IndexByte("!#$%&'*+-.^_`|~", c) < 0 {
-			return false
-		}
-	}
-	return s != ""
 }

@@ -57,7 +57,7 @@ func (p *Policy) preflightHeaders(origin, method string, requested []string) htt
 // CORS-safelisted methods). Methods are case-sensitive.
 func (p *Policy) allowsMethod(method string) bool {
 	switch {
-	case !token(method):
+	case !exchange.IsToken(method):
 		return false
 	case method == http.MethodGet, method == http.MethodHead, method == http.MethodPost:
 		return true
@@ -91,7 +91,7 @@ func requestedHeaders(r *exchange.Request) (names []string, ok bool) {
 			if name == "" {
 				continue
 			}
-			if !token(name) || len(names) == maxRequested {
+			if !exchange.IsToken(name) || len(names) == maxRequested {
 				return nil, false
 			}
 			names = append(names, name)

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/gatehouse-proxy/gatehouse/exchange"
 )
 
 // maxValue bounds one emitted header (S18), well below what upstreams take for all together.
@@ -14,16 +16,13 @@ const maxValue = 8 << 10
 // CheckName refuses names that aren't tokens (RFC 9110 section 5.1) and those by which a verdict
 // would change how the message is framed or routed.
 func CheckName(name string) error {
-	for i := range len(name) {
-		c := name[i]
-		alphanumeric := 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9'
-		if !alphanumeric && strings.IndexByte("!#$%&'*+-.^_`|~", c) < 0 {
-			return fmt.Errorf("header %q is no valid name", name)
-		}
+	if name == "" {
+		return errors.New("empty header name")
+	}
+	if !exchange.IsToken(name) {
+		return fmt.Errorf("header %q is no valid name", name)
 	}
 	switch lower := strings.ToLower(name); lower {
-	case "":
-		return errors.New("empty header name")
 	case "host", "connection", "content-length", "transfer-encoding", "te", "trailer", "upgrade", "keep-alive", "proxy-connection":
 		return fmt.Errorf("header %q can't be written by a policy", name)
 	default:

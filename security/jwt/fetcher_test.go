@@ -48,7 +48,7 @@ func newIssuer(t *testing.T, set string) *issuer {
 	i.TLS = &tls.Config{Certificates: []tls.Certificate{certificate}}
 	i.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelInfo)
 	i.StartTLS()
-	t.Cleanup(i.Server.Close)
+	t.Cleanup(i.Close)
 	return i
 }
 

@@ -199,7 +199,7 @@ func TestTokensInCookiesAndHeaders(t *testing.T) {
 
 func TestAuthModeAnyAndAll(t *testing.T) {
 	t.Parallel()
-	any := compile(t, &config.Policy{Mode: config.Any, BasicAuth: withBasic(), JWT: withJWT(t)})
+	either := compile(t, &config.Policy{Mode: config.Any, BasicAuth: withBasic(), JWT: withJWT(t)})
 	all := compile(t, &config.Policy{BasicAuth: withBasic(), JWT: withJWT(t, func(j *config.JWT) {
 		j.Providers[0].ExtractFrom = &config.ExtractFrom{Cookies: []string{"t"}}
 	})})
@@ -216,7 +216,7 @@ func TestAuthModeAnyAndAll(t *testing.T) {
 		"wrong bearer":    {bearer(good + "x"), 401, 401},
 		"S13 one of each": {[]string{"authorization", "Bearer " + good, "authorization", basicAuth("alice:secret")}, 401, 401},
 	} {
-		if v := check(t, any, request("GET /", c.lines...)); status(v) != c.any {
+		if v := check(t, either, request("GET /", c.lines...)); status(v) != c.any {
 			t.Errorf("Any, %s: %d (%s)", name, status(v), v.Reason)
 		}
 		if v := check(t, all, request("GET /", c.lines...)); status(v) != c.all {

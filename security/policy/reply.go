@@ -42,7 +42,7 @@ func (p *Policy) challenges(found finding) []string {
 	if p.jwt != nil || p.basic == nil {
 		bearer := "Bearer realm=" + p.bearerRealm
 		if found.reason == ReasonJWTInvalid || found.reason == ReasonJWTExpired {
-			bearer += `, error="invalid_token"`
+			bearer += `, error="invalid_token"` //nolint:gosec // G101: words of the protocol
 		}
 		all = append(all, bearer)
 	}

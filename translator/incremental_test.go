@@ -81,8 +81,8 @@ func (e *editor) object(kind string, n int) string {
 	case "secret":
 		return fmt.Sprintf("apiVersion: v1\nkind: Secret\nmetadata: {name: u1}\nstringData: {.htpasswd: \"u%d:{SHA}W6ph5Mm5Pz8GgiULbPgzG37mj9g=\"}", n)
 	case "policy":
-		return fmt.Sprintf("apiVersion: gateway.envoyproxy.io/v1alpha1\nkind: SecurityPolicy\nmetadata: {name: p%d}\nspec: {targetRefs: [{group: gateway.networking.k8s.io, kind: %s}], %s}", n,
-			e.pick("HTTPRoute, name: r1", "HTTPRoute, name: r2", "Gateway, name: g1"),
+		return fmt.Sprintf("apiVersion: gateway.envoyproxy.io/v1alpha1\nkind: SecurityPolicy\nmetadata: {name: p%d}\nspec: {targetRefs: [{group: gateway.networking.k8s.io, kind: %s}]%s, %s}", n,
+			e.pick("HTTPRoute, name: r1", "HTTPRoute, name: r2", "Gateway, name: g1"), e.pick("", ", mergeType: StrategicMerge", ", mergeType: JSONMerge"),
 			e.pick("basicAuth: {users: {name: u1}}", "cors: {allowOrigins: [\"*\"]}", "authorization: {defaultAction: Deny}", "nonsense: 1"))
 	case "extension":
 		return fmt.Sprintf("apiVersion: gateway.envoyproxy.io/v1alpha1\nkind: EnvoyExtensionPolicy\nmetadata: {name: x%d}\nspec: {targetRefs: [{group: gateway.networking.k8s.io, kind: HTTPRoute, name: r1}], extProc: [{backendRefs: [{group: gateway.envoyproxy.io, kind: Backend, name: b%d}]}]}", n, e.random.IntN(4))

@@ -105,8 +105,8 @@ func (b *routeBuilder) rule(i int, listener *gatewayapi.Listener) []*envoy.Entry
 }
 
 func (b *routeBuilder) policies(rule *envoy.Rule, section string, listener *gatewayapi.Listener) {
-	if t, ok := gatewayapi.Effective(b.view, "SecurityPolicy", b.route, section, listener); ok {
-		rule.Security = memo.Read[*policy.Security](b.view, memo.Key{Kind: policy.SecurityKind, Namespace: t.Namespace, Name: t.Name})
+	if chain := gatewayapi.Chain(b.view, "SecurityPolicy", b.route, section, listener); len(chain) > 0 {
+		rule.Security = memo.Read[*policy.Security](b.view, policy.SecurityKey(b.view, chain))
 		if b.first("security " + rule.Security.Ref) {
 			b.unit.security = append(b.unit.security, rule.Security)
 		}
@@ -114,8 +114,8 @@ func (b *routeBuilder) policies(rule *envoy.Rule, section string, listener *gate
 			b.cluster(e.Name, e.Backend, true)
 		}
 	}
-	if t, ok := gatewayapi.Effective(b.view, "EnvoyExtensionPolicy", b.route, section, listener); ok {
-		rule.Extension = memo.Read[*policy.Extension](b.view, memo.Key{Kind: policy.ExtensionKind, Namespace: t.Namespace, Name: t.Name})
+	if chain := gatewayapi.Chain(b.view, "EnvoyExtensionPolicy", b.route, section, listener); len(chain) > 0 {
+		rule.Extension = memo.Read[*policy.Extension](b.view, policy.ExtensionKey(b.view, chain))
 		for i := range rule.Extension.ExtProc {
 			b.cluster(rule.Extension.ExtProc[i].Name, rule.Extension.ExtProc[i].Backend, true)
 		}

@@ -141,14 +141,26 @@ func appendMatching[T resource.Object](all []target, kind string, objects []T, m
 	return all
 }
 
-// Effective finds the policy of one kind that applies to a rule of a route below a listener: the most
-// specific target wins, rule before route before listener before Gateway.
-func Effective(v *memo.View, policyKind string, route *gatewayv1.HTTPRoute, rule string, listener *Listener) (Targeting, bool) {
-	if t, ok := targeting(v, targetKey(policyKind, "HTTPRoute", route.Namespace, route.Name), rule); ok {
-		return t, true
+// Chain lists the policies of one kind that apply to a rule of a route below a listener, the most
+// specific first: rule, route, listener, Gateway, at most one of each. The first is in force; the others
+// matter where it merges.
+func Chain(v *memo.View, policyKind string, route *gatewayv1.HTTPRoute, rule string, listener *Listener) []Targeting {
+	onRoute := targetKey(policyKind, "HTTPRoute", route.Namespace, route.Name)
+	onGateway := targetKey(policyKind, "Gateway", listener.Namespace, listener.Gateway)
+	var chain []Targeting
+	for _, level := range []struct {
+		key     memo.Key
+		section string
+	}{{onRoute, rule}, {onRoute, ""}, {onGateway, listener.Name}, {onGateway, ""}} {
+		if t, ok := atSection(v, level.key, level.section); ok && !slices.ContainsFunc(chain, t.samePolicy) {
+			chain = append(chain, t)
+		}
 	}
-	return EffectiveOnListener(v, policyKind, listener)
+	return chain
 }
+
+// samePolicy reports whether both are targets of one object.
+func (t Targeting) samePolicy(o Targeting) bool { return t.Key() == o.Key() }
 
 // EffectiveOnListener finds the policy of one kind that applies to a listener.
 func EffectiveOnListener(v *memo.View, policyKind string, listener *Listener) (Targeting, bool) {
@@ -161,19 +173,20 @@ func demandsTLS(v *memo.View, kind, namespace, name string) bool {
 }
 
 func targeting(v *memo.View, key memo.Key, section string) (Targeting, bool) {
+	if t, ok := atSection(v, key, section); ok {
+		return t, true
+	}
+	return atSection(v, key, "")
+}
+
+// atSection finds the policy that prevails on exactly that section; "" is the whole object.
+func atSection(v *memo.View, key memo.Key, section string) (Targeting, bool) {
 	list := memo.Read[*List[Targeting]](v, key)
 	if list == nil {
 		return Targeting{}, false
 	}
-	if section != "" {
-		for _, t := range list.Items {
-			if t.Section == section {
-				return t, true
-			}
-		}
-	}
 	for _, t := range list.Items {
-		if t.Section == "" {
+		if t.Section == section {
 			return t, true
 		}
 	}

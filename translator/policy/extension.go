@@ -9,6 +9,7 @@ import (
 	egv1alpha1 "github.com/envoyproxy/gateway/api/v1alpha1"
 
 	"github.com/gatehouse-proxy/gatehouse/security/config"
+	"github.com/gatehouse-proxy/gatehouse/translator/gatewayapi"
 	"github.com/gatehouse-proxy/gatehouse/translator/memo"
 	"github.com/gatehouse-proxy/gatehouse/translator/resource"
 	"github.com/gatehouse-proxy/gatehouse/translator/status"
@@ -46,24 +47,43 @@ type Direction struct {
 // ReservedNamespaces hold what the gateway's own verdicts rest on; no user's server may write them.
 func ReservedNamespaces() []string { return []string{"envoy.filters.http.ext_authz", "gatehouse"} }
 
-// ExtensionRule resolves one EnvoyExtensionPolicy.
+// ExtensionKey is the key of the policy in force where chain applies; see [SecurityKey].
+func ExtensionKey(v *memo.View, chain []gatewayapi.Targeting) memo.Key {
+	return mergeKey(ExtensionKind, chain, func(t gatewayapi.Targeting) *egv1alpha1.MergeType {
+		if object := readExtension(v, objectName{t.Namespace, t.Name}); object != nil {
+			return object.Spec.MergeType
+		}
+		return nil
+	})
+}
+
+func readExtension(v *memo.View, n objectName) *resource.EnvoyExtensionPolicy {
+	return memo.Read[*resource.EnvoyExtensionPolicy](v, memo.Key{Kind: "EnvoyExtensionPolicy", Namespace: n.namespace, Name: n.name})
+}
+
+// ExtensionRule resolves one EnvoyExtensionPolicy, or several that merge. Lists replace each other in
+// every kind of merge, so the innermost list of processors is the one in force.
 func ExtensionRule(v *memo.View, key memo.Key) any {
-	object := memo.Read[*resource.EnvoyExtensionPolicy](v, memo.Key{Kind: "EnvoyExtensionPolicy", Namespace: key.Namespace, Name: key.Name})
-	r := &resolver{view: v, namespace: key.Namespace, data: config.Data{}}
+	names := mergedNames(key)
+	r := &resolver{view: v, namespace: key.Namespace, data: config.Data{}, faults: new([]string)}
 	out := &Extension{}
-	switch {
-	case object == nil:
-		r.fault("the policy doesn't exist")
-	case object.Invalid != "":
-		r.fault("%s", object.Invalid)
-	default:
-		r.extension(object, out)
+	for _, name := range names {
+		object := readExtension(v, name)
+		switch {
+		case object == nil:
+			r.fault("EnvoyExtensionPolicy %s/%s doesn't exist", name.namespace, name.name)
+		case object.Invalid != "":
+			r.fault("%s", object.Invalid)
+		case len(out.ExtProc) == 0:
+			r.namespace = name.namespace
+			r.extension(object, out)
+		}
 	}
-	if len(r.faults) > 0 {
-		out = &Extension{Fault: strings.Join(r.faults, "; ")}
+	if len(*r.faults) > 0 {
+		out = &Extension{Fault: strings.Join(*r.faults, "; ")}
 	}
 	out.Conditions = []status.Condition{{
-		Object: resource.Key{Kind: "EnvoyExtensionPolicy", Namespace: key.Namespace, Name: key.Name},
+		Object: resource.Key{Kind: "EnvoyExtensionPolicy", Namespace: key.Namespace, Name: names[0].name},
 		Type:   "Accepted", True: out.Fault == "", Reason: reason(out.Fault), Message: out.Fault,
 	}}
 	return out
@@ -71,8 +91,8 @@ func ExtensionRule(v *memo.View, key memo.Key) any {
 
 func (r *resolver) extension(object *resource.EnvoyExtensionPolicy, out *Extension) {
 	spec := &object.Spec
-	if len(spec.Wasm) > 0 || len(spec.Lua) > 0 || len(spec.DynamicModule) > 0 || spec.MergeType != nil {
-		r.fault("spec.wasm, lua, dynamicModule and mergeType are not supported by this version; remove them")
+	if len(spec.Wasm) > 0 || len(spec.Lua) > 0 || len(spec.DynamicModule) > 0 {
+		r.fault("spec.wasm, lua and dynamicModule are not supported by this version; remove them")
 	}
 	for i := range spec.ExtProc {
 		var own resource.ExtProcOwn

@@ -38,24 +38,38 @@ type Security struct {
 	Conditions []status.Condition
 }
 
-// SecurityRule resolves one SecurityPolicy.
+// SecurityKey is the key of the policy in force where chain applies: the first of it, merged with those
+// behind it as far as each says so.
+func SecurityKey(v *memo.View, chain []gatewayapi.Targeting) memo.Key {
+	return mergeKey(SecurityKind, chain, func(t gatewayapi.Targeting) *egv1alpha1.MergeType {
+		if object := readSecurity(v, t.Namespace, t.Name); object != nil {
+			return object.Spec.MergeType
+		}
+		return nil
+	})
+}
+
+func readSecurity(v *memo.View, namespace, name string) *resource.SecurityPolicy {
+	return memo.Read[*resource.SecurityPolicy](v, memo.Key{Kind: "SecurityPolicy", Namespace: namespace, Name: name})
+}
+
+// SecurityRule resolves one SecurityPolicy, or several that merge.
 func SecurityRule(v *memo.View, key memo.Key) any {
-	object := memo.Read[*resource.SecurityPolicy](v, memo.Key{Kind: "SecurityPolicy", Namespace: key.Namespace, Name: key.Name})
-	r := &resolver{view: v, namespace: key.Namespace, data: config.Data{}}
-	out := &Security{Spec: &config.Policy{Name: key.Namespace + "/" + key.Name}, Data: r.data}
-	if object == nil {
-		out.Spec.Fault = "the policy doesn't exist"
-	} else {
+	names := mergedNames(key)
+	r := &resolver{view: v, namespace: key.Namespace, data: config.Data{}, faults: new([]string)}
+	r.identity = strings.ReplaceAll(key.Name, mergeSeparator, "+")
+	out := &Security{Spec: &config.Policy{Name: key.Namespace + "/" + names[0].name}, Data: r.data}
+	if object := r.merged(names); object != nil {
 		r.security(object, out)
 	}
-	if len(r.faults) > 0 {
+	if len(*r.faults) > 0 {
 		// CORS stays: scripts of an allowed origin must be able to read the 503.
-		out.Spec = &config.Policy{Name: out.Spec.Name, Fault: strings.Join(r.faults, "; "), CORS: out.Spec.CORS}
+		out.Spec = &config.Policy{Name: out.Spec.Name, Fault: strings.Join(*r.faults, "; "), CORS: out.Spec.CORS}
 		out.ExtAuth = nil
 	}
 	out.Ref = out.Spec.Ref()
 	out.Conditions = []status.Condition{{
-		Object: resource.Key{Kind: "SecurityPolicy", Namespace: key.Namespace, Name: key.Name},
+		Object: resource.Key{Kind: "SecurityPolicy", Namespace: key.Namespace, Name: names[0].name},
 		Type:   "Accepted", True: out.Spec.Fault == "", Reason: reason(out.Spec.Fault), Message: out.Spec.Fault,
 	}}
 	return out
@@ -71,13 +85,15 @@ func reason(fault string) string {
 // resolver collects what one policy refers to, and what is wrong with it.
 type resolver struct {
 	view      *memo.View
-	namespace string
+	namespace string // in which references without a namespace are looked up
 	data      config.Data
-	faults    []string
+	faults    *[]string
+	identity  string                // the names of the policies that merge, for what must not be confused with another merge's
+	inherited map[string]objectName // fields of the spec that come whole from a policy further out
 }
 
 func (r *resolver) fault(format string, args ...any) {
-	r.faults = append(r.faults, fmt.Sprintf(format, args...))
+	*r.faults = append(*r.faults, fmt.Sprintf(format, args...))
 }
 
 func (r *resolver) security(object *resource.SecurityPolicy, out *Security) {
@@ -89,13 +105,17 @@ func (r *resolver) security(object *resource.SecurityPolicy, out *Security) {
 	spec, own := &object.Spec, &object.Own.Spec
 	p := out.Spec
 	p.Mode, p.DryRun = config.Mode(own.AuthMode), own.DryRun
-	p.BasicAuth = r.basicAuth(spec.BasicAuth, own.BasicAuth, p.Name)
-	p.JWT = r.jwt(spec.JWT, own.JWT)
-	p.CORS = r.cors(spec.CORS)
-	p.Authorization = r.authorization(spec.Authorization)
-	p.OPA = r.opa(own.OPA)
+	p.BasicAuth = r.of("basicAuth").basicAuth(spec.BasicAuth, own.BasicAuth, p.Name)
+	p.JWT = r.of("jwt").jwt(spec.JWT, own.JWT)
+	p.CORS = r.of("cors").cors(spec.CORS)
+	p.Authorization = r.of("authorization").authorization(spec.Authorization)
+	p.OPA = r.of("opa").opa(own.OPA)
 	if spec.ExtAuth != nil {
-		out.ExtAuth = r.extAuth(object, spec.ExtAuth, own.ExtAuth)
+		name := objectName{object.Namespace, r.identity}
+		if from, ok := r.inherited["extAuth"]; ok {
+			name = from
+		}
+		out.ExtAuth = r.of("extAuth").extAuth(name, spec.ExtAuth, own.ExtAuth)
 	}
 }
 
@@ -104,14 +124,13 @@ func (r *resolver) unsupported(object *resource.SecurityPolicy) {
 	spec := &object.Spec
 	for field, set := range map[string]bool{
 		"apiKeyAuth": spec.APIKeyAuth != nil, "oidc": spec.OIDC != nil, "csrf": spec.CSRF != nil,
-		"mergeType":            spec.MergeType != nil,
 		"enforcement: ExtProc": object.Own.Spec.Enforcement == resource.EnforcementExtProc,
 	} {
 		if set {
 			r.fault("spec.%s is not supported by this version; remove it", field)
 		}
 	}
-	slices.Sort(r.faults)
+	slices.Sort(*r.faults)
 }
 
 // secret returns a Source for a key of a Secret: the first of keys that is there.

@@ -32,7 +32,7 @@ type ExtAuth struct {
 	RecomputeRoute   bool
 }
 
-func (r *resolver) extAuth(object *resource.SecurityPolicy, spec *egv1alpha1.ExtAuth, own *resource.ExtAuthOwn) *ExtAuth {
+func (r *resolver) extAuth(owner objectName, spec *egv1alpha1.ExtAuth, own *resource.ExtAuthOwn) *ExtAuth {
 	const field = "spec.extAuth"
 	if spec.GRPC == nil || spec.HTTP != nil {
 		r.fault("%s: only grpc is supported by this version", field)
@@ -43,7 +43,7 @@ func (r *resolver) extAuth(object *resource.SecurityPolicy, spec *egv1alpha1.Ext
 	}
 	out := &ExtAuth{
 		Server: Server{
-			Name:          fmt.Sprintf("securitypolicy/%s/%s/extauth", object.Namespace, object.Name),
+			Name:          fmt.Sprintf("securitypolicy/%s/%s/extauth", owner.namespace, owner.name),
 			Timeout:       r.duration(field+".timeout", spec.Timeout, 10*time.Second),
 			FailOpen:      deref(spec.FailOpen),
 			StatusOnError: deref(spec.StatusOnError),

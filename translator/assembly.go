@@ -28,6 +28,7 @@ type assembly struct {
 	policies   map[string]*policy.Security
 	data       config.Data
 	conditions []status.Condition
+	attached   map[listenerName]int
 	configs    map[string]builtConfig
 }
 
@@ -42,6 +43,7 @@ func newAssembly(b *envoy.Builder, prev *assembly) *assembly {
 		builder: b, serving: map[*gatewayapi.Listener]bool{}, sockets: map[string][]*gatewayapi.Listener{}, claimed: map[string][]string{},
 		hosts: map[string]map[string][]*envoy.Entry{}, resources: map[snapshot.Type]map[string]snapshot.Resource{},
 		policies: map[string]*policy.Security{}, data: config.Data{}, configs: map[string]builtConfig{},
+		attached: map[listenerName]int{},
 	}
 	for _, t := range snapshot.Types() {
 		a.resources[t] = map[string]snapshot.Resource{}
@@ -137,6 +139,7 @@ func conflict(l *gatewayapi.Listener, others []*gatewayapi.Listener) (reason, me
 
 func (a *assembly) route(u *unit) {
 	a.conditions = append(a.conditions, u.conditions...)
+	a.attach(u)
 	used := false
 	for _, p := range u.placements {
 		if !a.serving[p.listener] {

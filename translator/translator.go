@@ -46,6 +46,7 @@ func New(o Options) *Translator {
 type Result struct {
 	Snapshot   *snapshot.Snapshot
 	Conditions []status.Condition // sorted
+	Listeners  []status.Listener  // of the Gateways that are served, sorted
 	// Reused counts the pieces taken over from the previous Result.
 	Reused int
 
@@ -72,9 +73,10 @@ func (t *Translator) Translate(set *resource.Set, prev *Result) *Result {
 	}
 	t.unattached(set, graph, a)
 	a.conditions = append(a.conditions, unsupported(set)...)
+	a.conditions = append(a.conditions, input.PolicyConditions(t.classes)...)
 	graph.Done()
 	return &Result{
-		Snapshot: a.snapshot(), Conditions: status.Sort(a.conditions), Reused: graph.Reused(),
+		Snapshot: a.snapshot(), Conditions: status.Sort(a.conditions), Listeners: a.listenerFacts(), Reused: graph.Reused(),
 		graph: graph, input: input, assembly: a.done(),
 	}
 }

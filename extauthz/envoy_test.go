@@ -9,7 +9,6 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
-	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -87,11 +86,7 @@ func gateway(t *testing.T, upstream http.HandlerFunc, check checkFunc) string {
 
 func gatewayWith(t *testing.T, bootstrap string, upstream http.HandlerFunc, check checkFunc) string {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "authz")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	dir := envoytest.SocketDir(t)
 	socket := filepath.Join(dir, "s")
 	listener, err := net.Listen("unix", socket)
 	if err != nil {

@@ -7,7 +7,6 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -98,11 +97,7 @@ type gateway struct {
 // start runs a gateway whose filter asks p.
 func start(t *testing.T, filter string, upstream http.Handler, p exchange.ProcessorFunc, opts ...extproc.Option) gateway {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "proc")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	dir := envoytest.SocketDir(t)
 	socket := filepath.Join(dir, "s")
 	listener, err := net.Listen("unix", socket)
 	if err != nil {

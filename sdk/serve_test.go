@@ -18,6 +18,7 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 	healthv1 "google.golang.org/grpc/health/grpc_health_v1"
 
+	"github.com/gatehouse-proxy/gatehouse/internal/envoytest"
 	"github.com/gatehouse-proxy/gatehouse/sdk"
 )
 
@@ -35,17 +36,6 @@ var hello = sdk.ProcessorFunc(func(_ context.Context, x *sdk.Exchange) error {
 	x.Request.Header.Set("x-hello", "world")
 	return nil
 })
-
-// directory has a path short enough for a Unix socket in it.
-func directory(t *testing.T) string {
-	t.Helper()
-	dir, err := os.MkdirTemp("", "sdk")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	return dir
-}
 
 // serving starts Serve and returns its address, the function that stops it, and its result.
 func serving(t *testing.T, addr string, p any, opts ...sdk.ServerOption) (string, context.CancelFunc, <-chan error) {
@@ -172,7 +162,7 @@ func leaveStaleSocket(t *testing.T, path string) {
 
 func TestUnixSocket(t *testing.T) {
 	t.Parallel()
-	path := filepath.Join(directory(t), "s")
+	path := filepath.Join(envoytest.SocketDir(t), "s")
 	leaveStaleSocket(t, path)
 	_, stop, result := serving(t, "unix:"+path, hello)
 	info, err := os.Stat(path)
@@ -196,7 +186,7 @@ func TestUnixSocket(t *testing.T) {
 
 func TestServeRefusesWhatItCantServe(t *testing.T) {
 	t.Parallel()
-	file := filepath.Join(directory(t), "file")
+	file := filepath.Join(envoytest.SocketDir(t), "file")
 	if err := os.WriteFile(file, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -216,7 +206,7 @@ func TestServeRefusesWhatItCantServe(t *testing.T) {
 
 func TestMainServesUntilItIsTold(t *testing.T) {
 	t.Parallel()
-	path := filepath.Join(directory(t), "s")
+	path := filepath.Join(envoytest.SocketDir(t), "s")
 	var output bytes.Buffer
 	program := exec.CommandContext(t.Context(), os.Args[0], "--listen", "unix:"+path, "--log-level", "warn")
 	program.Env = append(os.Environ(), "SDK_TEST_SERVE=1")

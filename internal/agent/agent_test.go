@@ -37,11 +37,7 @@ type plane struct {
 
 func newPlane(t *testing.T) *plane {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "gh") // a Unix socket's path has at most 107 bytes
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	dir := envoytest.SocketDir(t)
 	p := &plane{
 		t: t, dir: dir, rejections: make(chan xds.Rejection, 16),
 		translator: translator.New(translator.Options{SealKey: []byte("key")}),

@@ -51,7 +51,7 @@ func Validate(t testing.TB, bootstrap string) {
 // bootstrap. For tests that expect a rejection.
 func Check(t testing.TB, bootstrap string) (output string, err error) {
 	t.Helper()
-	file := writeBootstrap(t, tempDir(t), bootstrap)
+	file := writeBootstrap(t, SocketDir(t), bootstrap)
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	out, err := exec.CommandContext(ctx, Binary(t), "--mode", "validate", "-c", file,
@@ -59,11 +59,11 @@ func Check(t testing.TB, bootstrap string) (output string, err error) {
 	return string(out), err
 }
 
-// tempDir is not t.TempDir, whose path holds the test's name: a Unix socket's path must stay below 108
-// bytes.
-func tempDir(t testing.TB) string {
+// SocketDir makes a directory for Unix sockets, whose paths have at most 107 bytes: t.TempDir's holds
+// the test's name. It is deleted when the test ends.
+func SocketDir(t testing.TB) string {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "envoytest")
+	dir, err := os.MkdirTemp("", "gh")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -28,7 +28,7 @@ type Envoy struct {
 // More arguments than the usual ones go to args, such as "--component-log-level", "ext_proc:debug".
 func Start(t testing.TB, bootstrap string, args ...string) *Envoy {
 	t.Helper()
-	dir := tempDir(t)
+	dir := SocketDir(t)
 	e := &Envoy{socket: filepath.Join(dir, "admin.sock"), stop: make(chan struct{}), done: make(chan struct{})}
 	arguments := []string{
 		"-c", writeBootstrap(t, dir, bootstrap),

@@ -118,7 +118,7 @@ func Start(t testing.TB, manifests map[string]string, options ...Option) *Gatewa
 // Launch is Start without waiting.
 func Launch(t testing.TB, manifests map[string]string, options ...Option) *Gateway {
 	t.Helper()
-	g := &Gateway{Dir: t.TempDir(), State: stateDir(t), ready: make(chan struct{}), ended: make(chan struct{})}
+	g := &Gateway{Dir: t.TempDir(), State: envoytest.SocketDir(t), ready: make(chan struct{}), ended: make(chan struct{})}
 	for name, text := range manifests {
 		g.Write(t, name, text)
 	}
@@ -132,17 +132,6 @@ func Launch(t testing.TB, manifests map[string]string, options ...Option) *Gatew
 	}
 	g.start(t)
 	return g
-}
-
-// stateDir is short: a Unix socket's path has at most 107 bytes.
-func stateDir(t testing.TB) string {
-	t.Helper()
-	dir, err := os.MkdirTemp("", "gh")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	return dir
 }
 
 func (g *Gateway) start(t testing.TB) {

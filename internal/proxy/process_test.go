@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gatehouse-proxy/gatehouse/internal/envoytest"
 	"github.com/gatehouse-proxy/gatehouse/internal/proxy"
 )
 
@@ -128,11 +129,7 @@ func TestAnIdleConnectionDoesNotHoldTheStop(t *testing.T) {
 
 func TestEnvoyDiesWithAKilledParent(t *testing.T) {
 	t.Parallel()
-	dir, err := os.MkdirTemp("", "gh")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { os.RemoveAll(dir) })
+	dir := envoytest.SocketDir(t)
 	text := bootstrap(filepath.Join(dir, "a.sock"), freePort(t), helloBackend(t))
 	if err := os.WriteFile(filepath.Join(dir, "in.yaml"), []byte(text), 0o600); err != nil {
 		t.Fatal(err)

@@ -17,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gatehouse-proxy/gatehouse/internal/envoytest"
 	"github.com/gatehouse-proxy/gatehouse/internal/proxy"
 )
 
@@ -138,15 +139,9 @@ func adminSocketOf(bootstrap []byte) string {
 	return string(path)
 }
 
-// socketPath is short enough for a Unix socket, which a test's own directory often isn't.
 func socketPath(t *testing.T) string {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "gh")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { os.RemoveAll(dir) })
-	return filepath.Join(dir, "admin.sock")
+	return filepath.Join(envoytest.SocketDir(t), "admin.sock")
 }
 
 func freePort(t *testing.T) int {

@@ -76,11 +76,7 @@ static_resources:
 func TestAuthServesAnEnvoyOfOnesOwn(t *testing.T) {
 	t.Parallel()
 	backend, port, dir := gatewaytest.NewBackend(t, "b"), freePort(t), t.TempDir()
-	state, err := os.MkdirTemp("", "gh")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = os.RemoveAll(state) })
+	state := envoytest.SocketDir(t)
 	socket := filepath.Join(state, "auth.sock")
 	policies := filepath.Join(dir, "policies.yaml")
 	write := func(named string) {

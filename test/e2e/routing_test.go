@@ -125,8 +125,8 @@ func TestFilters(t *testing.T) {
 			`{path: {type: ReplaceFullPath, replaceFullPath: "/a\\1b"}}`)+to("b")),
 		route("rewrite-prefix", "", path("/old")+modify("URLRewrite", "urlRewrite",
 			"{path: {type: ReplacePrefixMatch, replacePrefixMatch: /new}}")+to("b")),
-		route("unsupported", "", path("/mirror")+modify("RequestMirror", "requestMirror",
-			"{backendRef: {group: gateway.envoyproxy.io, kind: Backend, name: b}}")+to("b")),
+		route("unsupported", "", path("/extension")+modify("ExtensionRef", "extensionRef",
+			"{group: example.com, kind: Filter, name: f}")+to("b")),
 	))
 	a := gatewaytest.Get(t, at(port, "/request"), "x-set: a", "x-add: a", "x-gone: a")
 	if h := a.Seen.Header; fmt.Sprint(h["X-Set"], h["X-Add"], h["X-Gone"]) != "[100%] [a b] []" && fmt.Sprint(h["X-Set"], h["X-Add"], h["X-Gone"]) != "[100%] [a,b] []" {
@@ -157,7 +157,7 @@ func TestFilters(t *testing.T) {
 			t.Errorf("%s: backend saw %s%s, want %s (%d)", path, a.Seen.Host, a.Seen.Path, want, a.Status)
 		}
 	}
-	if a := gatewaytest.Get(t, at(port, "/mirror")); a.Status != http.StatusInternalServerError {
+	if a := gatewaytest.Get(t, at(port, "/extension")); a.Status != http.StatusInternalServerError {
 		t.Errorf("a filter that isn't supported: %d, want 500", a.Status)
 	}
 }

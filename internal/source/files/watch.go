@@ -58,7 +58,7 @@ func (s *Source) Watch(ctx context.Context, changed func(set *resource.Set, prob
 			if w.concerns(event.Name) {
 				began = postpone(timer, began)
 			}
-		case _ = <-watcher.Errors:
+		case <-watcher.Errors: //nolint:errcheck // see above
 			began = postpone(timer, began)
 		}
 	}

@@ -43,6 +43,12 @@ func (t *Translator) routeRule(v *memo.View, key memo.Key) any {
 		return out
 	}
 	b := &routeBuilder{t: t, view: v, route: route, unit: out, seen: map[string]bool{}}
+	b.invalid = gatewayapi.Invalid(v, "HTTPRoute", route.Namespace, route.Name)
+	if b.invalid != "" && len(route.Spec.Rules) == 0 { // they are what is misspelt
+		guarded := *route
+		guarded.Spec.Rules = []gatewayv1.HTTPRouteRule{{}}
+		route, b.route = &guarded, &guarded
+	}
 	attachments, conditions := gatewayapi.Attach(v, route)
 	out.conditions = append(out.conditions, conditions...)
 	for _, a := range attachments {
@@ -65,6 +71,9 @@ type routeBuilder struct {
 	unit  *unit
 	index int             // of the rule at hand
 	seen  map[string]bool // clusters, assignments and policies that the unit has already
+	// invalid is what is wrong with the object. All of its rules answer 500: what it meant isn't known, and
+	// a wider route's policy may ask for less.
+	invalid string
 }
 
 func (b *routeBuilder) key() resource.Key {
@@ -91,6 +100,9 @@ func (b *routeBuilder) rule(i int, listener *gatewayapi.Listener) []*envoy.Entry
 	b.policies(rule, section, listener)
 	b.check(rule, spec)
 	b.backends(rule, spec)
+	if b.invalid != "" {
+		rule.Fault, rule.FaultStatus = b.invalid, 500
+	}
 	entries, faults := b.t.builder.Routes(rule)
 	for _, fault := range faults {
 		b.condition("Accepted", "UnsupportedValue", "rules[%d].%s", i, fault)

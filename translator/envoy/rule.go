@@ -46,8 +46,8 @@ func (b *Builder) Routes(rule *Rule) (entries []Entry, faults []string) {
 		m := &matches[i]
 		match, fault := routeMatch(m)
 		if fault != "" {
-			// Left out: a route that matches nothing leaves the path to other rules, so answer instead.
 			faults = append(faults, fmt.Sprintf("matches[%d]: %s", i, fault))
+			entries = append(entries, b.refusal(rule, m, i))
 			continue
 		}
 		entries = append(entries, Entry{Order: order(m, i), Body: marshal(b.route(rule, m, match))})

@@ -39,6 +39,15 @@ const (
 // invalidKind is the kind of what is wrong with an object, by Kind/name; nil for a sound one.
 const invalidKind memo.Kind = "invalid"
 
+// Invalid returns what is wrong with an object of a kind that stays in the set all the same, "" for a sound
+// one; see resource.Set.Invalid.
+func Invalid(v *memo.View, kind, namespace, name string) string {
+	if reason := memo.Read[*string](v, memo.Key{Kind: invalidKind, Namespace: namespace, Name: kind + "/" + name}); reason != nil {
+		return *reason
+	}
+	return ""
+}
+
 // NewInput indexes a Set. prev, which may be nil, lends its unchanged lists.
 func NewInput(set *resource.Set, prev *Input) *Input {
 	if prev == nil {

@@ -97,14 +97,19 @@ type target struct{ kind, name, section string }
 
 // targets lists what the policy names, each once: by reference, or by labels in its own namespace.
 func (p found) targets(set *resource.Set) []target {
-	refs := p.refs.GetTargetRefs()
+	refs := p.refs.TargetRefs
+	if p.refs.TargetRef != nil { // both is a fault, and then neither may be served without the policy
+		refs = append(refs[:len(refs):len(refs)], *p.refs.TargetRef)
+	}
 	all := make([]target, 0, len(refs))
 	for _, ref := range refs {
-		t := target{kind: string(ref.Kind), name: string(ref.Name)}
+		t := target{name: string(ref.Name)}
 		if ref.SectionName != nil {
 			t.section = string(*ref.SectionName)
 		}
-		all = append(all, t)
+		for _, t.kind = range meantKinds(string(ref.Kind)) {
+			all = append(all, t)
+		}
 	}
 	for _, selector := range p.refs.TargetSelectors {
 		all = append(all, selected(set, p.object.GetNamespace(), selector)...)
@@ -119,17 +124,29 @@ func selected(set *resource.Set, namespace string, selector egv1alpha1.TargetSel
 	match, err := metav1.LabelSelectorAsSelector(&metav1.LabelSelector{
 		MatchLabels: selector.MatchLabels, MatchExpressions: selector.MatchExpressions,
 	})
-	if err != nil || match.Empty() {
-		return nil
+	if err != nil { // a fault of the policy; what it would have selected isn't known
+		match = labels.Everything()
 	}
 	var all []target
-	switch selector.Kind {
-	case "Gateway":
-		all = appendMatching(all, "Gateway", set.Gateways.Namespace(namespace), match)
-	case "HTTPRoute":
-		all = appendMatching(all, "HTTPRoute", set.HTTPRoutes.Namespace(namespace), match)
+	for _, kind := range meantKinds(string(selector.Kind)) {
+		switch kind {
+		case "Gateway":
+			all = appendMatching(all, kind, set.Gateways.Namespace(namespace), match)
+		case "HTTPRoute":
+			all = appendMatching(all, kind, set.HTTPRoutes.Namespace(namespace), match)
+		}
 	}
 	return all
+}
+
+// meantKinds returns the kinds that a target may be of: its own or, of a policy with a fault there, both
+// that are served, so that a slip leaves nothing unprotected.
+func meantKinds(kind string) []string {
+	switch kind {
+	case "Gateway", "HTTPRoute", "Service", "Backend", "ListenerSet", "GRPCRoute", "TCPRoute", "UDPRoute", "TLSRoute":
+		return []string{kind}
+	}
+	return []string{"Gateway", "HTTPRoute"}
 }
 
 func appendMatching[T resource.Object](all []target, kind string, objects []T, match labels.Selector) []target {
@@ -152,7 +169,7 @@ func Chain(v *memo.View, policyKind string, route *gatewayv1.HTTPRoute, rule str
 		key     memo.Key
 		section string
 	}{{onRoute, rule}, {onRoute, ""}, {onGateway, listener.Name}, {onGateway, ""}} {
-		if t, ok := atSection(v, level.key, level.section); ok && !slices.ContainsFunc(chain, t.samePolicy) {
+		if t, ok := prevailing(v, level.key, level.section); ok && !slices.ContainsFunc(chain, t.samePolicy) {
 			chain = append(chain, t)
 		}
 	}
@@ -173,22 +190,17 @@ func demandsTLS(v *memo.View, kind, namespace, name string) bool {
 }
 
 func targeting(v *memo.View, key memo.Key, section string) (Targeting, bool) {
-	if t, ok := atSection(v, key, section); ok {
+	if t, ok := prevailing(v, key, section); ok {
 		return t, true
 	}
-	return atSection(v, key, "")
+	return prevailing(v, key, "")
 }
 
-// atSection finds the policy that prevails on exactly that section; "" is the whole object.
-func atSection(v *memo.View, key memo.Key, section string) (Targeting, bool) {
+// prevailing finds the policy in force on exactly that section; "" is the whole object.
+func prevailing(v *memo.View, key memo.Key, section string) (Targeting, bool) {
 	list := memo.Read[*List[Targeting]](v, key)
 	if list == nil {
 		return Targeting{}, false
 	}
-	for _, t := range list.Items {
-		if t.Section == section {
-			return t, true
-		}
-	}
-	return Targeting{}, false
+	return atSection(list.Items, section)
 }

@@ -150,7 +150,7 @@ func (r *reader) read(object map[string]any, d *Document) {
 	if len(r.faults) > 0 && e.object != nil {
 		e.invalid = r.reason()
 	}
-	if e.invalid != "" && !kind.targeted {
+	if e.invalid != "" && !kind.targeted && !kind.routing {
 		e.object = nil
 	}
 	setInvalid(e.object, e.invalid)

@@ -26,6 +26,9 @@ type kind struct {
 	// targeted kinds stay in the set although they have a fault: leaving them out would serve their
 	// targets without them.
 	targeted bool
+	// routing kinds stay too, as far as they can be decoded: leaving one out would hand its requests to a
+	// wider route, whose policy may ask for less.
+	routing bool
 	// types are the Go types that together know every field of the document.
 	types  []reflect.Type
 	decode func(text []byte) (Object, error)
@@ -60,13 +63,15 @@ func (k *kind) clusterScoped() *kind { k.cluster = true; return k }
 
 func (k *kind) withTargets() *kind { k.targeted = true; return k }
 
+func (k *kind) withRoutes() *kind { k.routing = true; return k }
+
 // kinds lists every kind that a gateway is made of. Gateway API kinds are decoded into their v1 types
 // from every version that has the same fields.
 var kinds = []*kind{
 	kindOf("GatewayClass", groupGateway, func(s *Set) *Table[*gatewayv1.GatewayClass] { return &s.GatewayClasses }, "v1", "v1beta1").clusterScoped(),
 	kindOf("Gateway", groupGateway, func(s *Set) *Table[*gatewayv1.Gateway] { return &s.Gateways }, "v1", "v1beta1"),
 	kindOf("ListenerSet", groupGateway, func(s *Set) *Table[*gatewayv1.ListenerSet] { return &s.ListenerSets }, "v1"),
-	kindOf("HTTPRoute", groupGateway, func(s *Set) *Table[*gatewayv1.HTTPRoute] { return &s.HTTPRoutes }, "v1", "v1beta1"),
+	kindOf("HTTPRoute", groupGateway, func(s *Set) *Table[*gatewayv1.HTTPRoute] { return &s.HTTPRoutes }, "v1", "v1beta1").withRoutes(),
 	kindOf("GRPCRoute", groupGateway, func(s *Set) *Table[*gatewayv1.GRPCRoute] { return &s.GRPCRoutes }, "v1", "v1alpha2"),
 	kindOf("TLSRoute", groupGateway, func(s *Set) *Table[*gatewayv1.TLSRoute] { return &s.TLSRoutes }, "v1", "v1alpha3", "v1alpha2"),
 	kindOf("TCPRoute", groupGateway, func(s *Set) *Table[*gatewayv1.TCPRoute] { return &s.TCPRoutes }, "v1", "v1alpha2"),

@@ -74,8 +74,9 @@ func (s *Set) AllWarnings() []Warning {
 
 // Invalid returns why the object of that key can't be trusted, and "" for one without fault. It is not
 // empty only for kinds that have targets: SecurityPolicy, EnvoyExtensionPolicy, ClientTrafficPolicy,
-// BackendTrafficPolicy and BackendTLSPolicy. Of such an object only metadata and targets may be used,
-// and its targets must not be served as if it weren't there.
+// BackendTrafficPolicy and BackendTLSPolicy, and for HTTPRoute. Of such a policy only metadata and targets
+// may be used, and its targets must not be served as if it weren't there; an HTTPRoute answers 500 where
+// it would have served.
 func (s *Set) Invalid(key Key) string { return s.facts[key].invalid }
 
 // Notes tells what was skipped because it isn't a gateway's business, such as a Deployment, sorted by

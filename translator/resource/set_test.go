@@ -13,8 +13,13 @@ func TestOneFaultyDocumentDoesntAffectAnother(t *testing.T) {
 		"---\napiVersion: gateway.networking.k8s.io/v1\nkind: HTTPRoute\nmetadata: {name: good}\nspec: {}\n" +
 		"---\njust text\n---\n- a\n---\nfoo: bar\n---\n# a comment\n")
 	all := set.HTTPRoutes.All()
-	if len(all) != 1 || all[0].Name != "good" {
+	if len(all) != 2 || all[0].Name != "bad" || all[1].Name != "good" {
 		t.Errorf("routes are %v", all)
+	}
+	for name, faulty := range map[string]bool{"bad": true, "good": false} {
+		if reason := set.Invalid(resource.Key{Kind: "HTTPRoute", Namespace: "default", Name: name}); (reason != "") != faulty {
+			t.Errorf("route %s is invalid because of %q", name, reason)
+		}
 	}
 	want := []string{
 		"isn't valid YAML",

@@ -35,6 +35,42 @@ func (r *reader) misspeltTargets(object map[string]any) {
 			spec[meant] = value
 		}
 	}
+	for _, field := range targetFields {
+		known := refFields
+		if field == "targetSelectors" {
+			known = selectorFields
+		}
+		switch value := spec[field].(type) {
+		case map[string]any:
+			r.misspeltKeys(path{"spec", field}, value, known)
+		case []any:
+			for i, element := range value {
+				if ref, ok := element.(map[string]any); ok {
+					r.misspeltKeys(path{"spec", field, i}, ref, known)
+				}
+			}
+		}
+	}
+}
+
+// The fields of a target and of a selector of targets.
+var (
+	refFields      = []string{"group", "kind", "name", "sectionName"}
+	selectorFields = []string{"group", "kind", "namespaces", "matchLabels", "matchExpressions"}
+)
+
+func (r *reader) misspeltKeys(at path, object map[string]any, known []string) {
+	for _, key := range slices.Sorted(maps.Keys(object)) {
+		meant := nearest(key, known)
+		if meant == "" || slices.Contains(known, key) {
+			continue
+		}
+		r.fault(at.to(key), "is not a known field; did you mean %s?", meant)
+		if _, taken := object[meant]; !taken {
+			object[meant] = object[key]
+		}
+		delete(object, key)
+	}
 }
 
 // targetsOnly returns what a policy without usable spec must still tell.

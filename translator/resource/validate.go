@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	egv1alpha1 "github.com/envoyproxy/gateway/api/v1alpha1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 )
 
@@ -82,6 +83,27 @@ func (r *reader) targets(refs *egv1alpha1.PolicyTargetReferences) {
 	}
 	for i := range refs.TargetRefs {
 		r.target(spec.to("targetRefs", i), &refs.TargetRefs[i])
+	}
+	for i := range refs.TargetSelectors {
+		r.selector(spec.to("targetSelectors", i), &refs.TargetSelectors[i])
+	}
+}
+
+func (r *reader) selector(at path, selector *egv1alpha1.TargetSelector) {
+	r.enum(at.to("kind"), string(selector.Kind), "Gateway", "ListenerSet", "HTTPRoute", "GRPCRoute", "TCPRoute", "UDPRoute", "TLSRoute")
+	if selector.Kind == "" {
+		r.fault(at.to("kind"), "is missing")
+	}
+	if selector.Group != nil && *selector.Group != groupGateway {
+		r.fault(at.to("group"), "must be %s", groupGateway)
+	}
+	if n := selector.Namespaces; n != nil && n.From != egv1alpha1.TargetNamespaceFromSame {
+		r.fault(at.to("namespaces", "from"), "is not supported by this version; write a policy in each namespace")
+	}
+	if _, err := metav1.LabelSelectorAsSelector(&metav1.LabelSelector{
+		MatchLabels: selector.MatchLabels, MatchExpressions: selector.MatchExpressions,
+	}); err != nil {
+		r.fault(at, "isn't a label selector: %v", err)
 	}
 }
 

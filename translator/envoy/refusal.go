@@ -1,0 +1,55 @@
+package envoy
+
+import (
+	"regexp"
+	"slices"
+	"strings"
+
+	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
+)
+
+// refusal answers 500 wherever a match with a bad regular expression may have been meant to match. To
+// leave it out would hand its requests to a wider rule, whose policy may ask for less.
+func (b *Builder) refusal(rule *Rule, m *gatewayv1.HTTPRouteMatch, index int) Entry {
+	wide := withoutBadRegex(m)
+	match, _ := routeMatch(wide)
+	refused := *rule
+	refused.Fault, refused.FaultStatus = "a match can't be expressed", 500
+	return Entry{Order: order(m, index), Body: marshal(b.route(&refused, wide, match))}
+}
+
+// withoutBadRegex drops conditions that can't be expressed, which widens the match. Of a path's expression
+// the text before its first operator stays.
+func withoutBadRegex(m *gatewayv1.HTTPRouteMatch) *gatewayv1.HTTPRouteMatch {
+	wide := *m
+	wide.Headers = slices.DeleteFunc(slices.Clone(m.Headers), func(h gatewayv1.HTTPHeaderMatch) bool {
+		return h.Type != nil && *h.Type == gatewayv1.HeaderMatchRegularExpression && !compiles(h.Value)
+	})
+	wide.QueryParams = slices.DeleteFunc(slices.Clone(m.QueryParams), func(q gatewayv1.HTTPQueryParamMatch) bool {
+		return q.Type != nil && *q.Type == gatewayv1.QueryParamMatchRegularExpression && !compiles(q.Value)
+	})
+	if kind, value := pathOf(m.Path); kind == gatewayv1.PathMatchRegularExpression && !compiles(value) {
+		expression := regexp.QuoteMeta(literalPrefix(value)) + ".*"
+		wide.Path = &gatewayv1.HTTPPathMatch{Type: &kind, Value: &expression}
+	}
+	return &wide
+}
+
+func compiles(expression string) bool {
+	_, err := regexp.Compile(expression)
+	return err == nil
+}
+
+// literalPrefix returns what everything that the expression was meant for begins with.
+func literalPrefix(expression string) string {
+	end := strings.IndexAny(expression, `\.+*?()|[]{}^$`)
+	switch {
+	case end < 0:
+		return expression
+	case strings.Contains(expression, "|") && !strings.Contains(expression[:strings.Index(expression, "|")], "("):
+		return "" // an alternative of the whole
+	case end > 0 && strings.IndexByte("*?{", expression[end]) >= 0:
+		end-- // the operator makes the character before it optional
+	}
+	return expression[:end]
+}

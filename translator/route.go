@@ -2,8 +2,6 @@ package translator
 
 import (
 	"fmt"
-	"slices"
-	"time"
 
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
@@ -61,9 +59,6 @@ func (t *Translator) routeRule(v *memo.View, key memo.Key) any {
 	return out
 }
 
-// redirects are the statuses of a redirect that HTTPRoute knows.
-var redirects = []int{301, 302, 303, 307, 308}
-
 type routeBuilder struct {
 	t     *Translator
 	view  *memo.View
@@ -80,6 +75,10 @@ func (b *routeBuilder) key() resource.Key {
 	return resource.Key{Kind: "HTTPRoute", Namespace: b.route.Namespace, Name: b.route.Name}
 }
 
+func (b *routeBuilder) referrer() gatewayapi.Referrer {
+	return gatewayapi.Referrer{Group: gatewayv1.GroupName, Kind: "HTTPRoute", Namespace: b.route.Namespace}
+}
+
 func (b *routeBuilder) condition(kind, reason, format string, args ...any) {
 	b.unit.conditions = append(b.unit.conditions, status.Condition{
 		Object: b.key(), Type: kind, Reason: reason, Message: fmt.Sprintf(format, args...), Rule: b.index + 1,
@@ -91,14 +90,17 @@ func (b *routeBuilder) rule(i int, listener *gatewayapi.Listener) []*envoy.Entry
 	b.index = i
 	rule := &envoy.Rule{
 		Name:    fmt.Sprintf("httproute/%s/%s/rule/%d", b.route.Namespace, b.route.Name, i),
-		Matches: spec.Matches, Filters: spec.Filters,
+		Matches: spec.Matches, Filters: spec.Filters, Port: listener.Port, TLS: listener.TLS,
 	}
 	section := ""
 	if spec.Name != nil {
 		section = string(*spec.Name)
 	}
 	b.policies(rule, section, listener)
-	b.check(rule, spec)
+	b.filters(rule, spec)
+	b.timeouts(rule, spec.Timeouts)
+	b.retry(rule, spec.Retry)
+	b.session(rule, spec.SessionPersistence)
 	b.backends(rule, spec)
 	if b.invalid != "" {
 		rule.Fault, rule.FaultStatus = b.invalid, 500
@@ -134,65 +136,14 @@ func (b *routeBuilder) policies(rule *envoy.Rule, section string, listener *gate
 	}
 }
 
-// check refuses what isn't supported: a rule that leaves out a filter would do something else than it
-// says.
-func (b *routeBuilder) check(rule *envoy.Rule, spec *gatewayv1.HTTPRouteRule) {
-	fault := func(format string, args ...any) {
-		rule.Fault, rule.FaultStatus = fmt.Sprintf(format, args...), 500
-		b.condition("Accepted", "UnsupportedValue", "%s: %s", rule.Name, rule.Fault)
-	}
-	for _, f := range spec.Filters {
-		switch f.Type {
-		case gatewayv1.HTTPRouteFilterRequestHeaderModifier, gatewayv1.HTTPRouteFilterResponseHeaderModifier,
-			gatewayv1.HTTPRouteFilterRequestRedirect, gatewayv1.HTTPRouteFilterURLRewrite:
-		default:
-			fault("filter %s is not supported by this version; remove it", f.Type)
-		}
-		if r := f.RequestRedirect; r != nil && r.StatusCode != nil && !slices.Contains(redirects, *r.StatusCode) {
-			fault("requestRedirect.statusCode %d is not a redirect; use 301, 302, 303, 307 or 308", *r.StatusCode)
-		}
-		if r := f.RequestRedirect; r != nil && r.Port != nil {
-			if _, ok := gatewayapi.PortNumber(*r.Port); !ok {
-				fault("requestRedirect.port %d is not between 1 and 65535", *r.Port)
-			}
-		}
-	}
-	if spec.Retry != nil || spec.SessionPersistence != nil {
-		fault("retry and sessionPersistence are not supported by this version; remove them")
-	}
-	if spec.Timeouts == nil {
-		return
-	}
-	var bad string
-	rule.Request, bad = parseDuration(spec.Timeouts.Request)
-	if bad == "" {
-		rule.BackendRequest, bad = parseDuration(spec.Timeouts.BackendRequest)
-	}
-	if bad != "" {
-		fault("timeouts: %q is not a duration; write 10s, 1500ms or 1h30m", bad)
-	}
-}
-
-func parseDuration(d *gatewayv1.Duration) (parsed *time.Duration, bad string) {
-	if d == nil {
-		return nil, ""
-	}
-	value, err := time.ParseDuration(string(*d))
-	if err != nil || value < 0 {
-		return nil, string(*d)
-	}
-	return &value, ""
-}
-
 func (b *routeBuilder) backends(rule *envoy.Rule, spec *gatewayv1.HTTPRouteRule) {
-	from := gatewayapi.Referrer{Group: gatewayv1.GroupName, Kind: "HTTPRoute", Namespace: b.route.Namespace}
 	for i := range spec.BackendRefs {
 		ref := &spec.BackendRefs[i]
 		share := envoy.WeightedCluster{Weight: 1, Filters: ref.Filters}
 		if ref.Weight != nil {
 			share.Weight = uint32(max(*ref.Weight, 0))
 		}
-		backend := gatewayapi.ResolveBackend(b.view, from, ref.BackendObjectReference)
+		backend := gatewayapi.ResolveBackend(b.view, b.referrer(), ref.BackendObjectReference)
 		switch unsupported := unsupportedBackendFilter(ref.Filters); {
 		case backend.Fault != "":
 			b.condition("ResolvedRefs", backend.Reason, "%s", backend.Fault)

@@ -1,16 +1,11 @@
 package envoy
 
 import (
-	"regexp"
 	"strings"
-	"time"
 
 	core "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	route "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
-	matcher "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
-
-	"github.com/gatehouse-proxy/gatehouse/translator/gatewayapi"
 )
 
 // WeightedCluster is a backend of a rule and its share. One whose reference is faulty has Cluster "":
@@ -40,8 +35,10 @@ func forward(r *route.Route, clusters []WeightedCluster, rule *Rule) {
 	} else {
 		action.ClusterSpecifier = &route.RouteAction_WeightedClusters{WeightedClusters: weighted(clusters)}
 	}
-	if t := timeout(rule.Request, rule.BackendRequest); t != nil {
-		action.Timeout = duration(*t)
+	limit(action, rule)
+	mirror(action, rule.Mirrors)
+	if rule.Session != nil {
+		rule.Session.hold(action)
 	}
 	r.Action = &route.Route_Route{Route: action}
 }
@@ -70,19 +67,6 @@ func clusterName(c WeightedCluster) string {
 	return c.Cluster
 }
 
-// timeout returns the shorter of the two limits that are set; 0 turns a limit off.
-func timeout(request, backend *time.Duration) *time.Duration {
-	switch {
-	case request == nil:
-		return backend
-	case backend == nil, *backend == 0:
-		return request
-	case *request == 0 || *backend < *request:
-		return backend
-	}
-	return request
-}
-
 func respond(r *route.Route, status uint32) {
 	r.Action = &route.Route_DirectResponse{DirectResponse: &route.DirectResponseAction{Status: status}}
 }
@@ -104,85 +88,3 @@ func headerOption(name, value string, action core.HeaderValueOption_HeaderAppend
 		AppendAction: action, KeepEmptyValue: true,
 	}
 }
-
-// redirect answers with a Location. Scheme, host and port not given are the request's.
-func redirect(r *route.Route, m *gatewayv1.HTTPRequestRedirectFilter, prefix string) {
-	out := &route.RedirectAction{ResponseCode: redirectCode(m.StatusCode)}
-	if m.Scheme != nil {
-		out.SchemeRewriteSpecifier = &route.RedirectAction_SchemeRedirect{SchemeRedirect: *m.Scheme}
-	}
-	if m.Hostname != nil {
-		out.HostRedirect = string(*m.Hostname)
-	}
-	if m.Port != nil && !wellKnown(m.Scheme, *m.Port) {
-		port, _ := gatewayapi.PortNumber(*m.Port) // a rule with another number has a fault
-		out.PortRedirect = uint32(port)
-	}
-	if m.Path != nil {
-		switch {
-		case m.Path.ReplaceFullPath != nil:
-			out.PathRewriteSpecifier = &route.RedirectAction_PathRedirect{PathRedirect: *m.Path.ReplaceFullPath}
-		case m.Path.ReplacePrefixMatch != nil:
-			if rewrite := prefixRegex(prefix, *m.Path.ReplacePrefixMatch); rewrite != nil {
-				out.PathRewriteSpecifier = &route.RedirectAction_RegexRewrite{RegexRewrite: rewrite}
-			} else {
-				out.PathRewriteSpecifier = &route.RedirectAction_PrefixRewrite{PrefixRewrite: *m.Path.ReplacePrefixMatch}
-			}
-		}
-	}
-	r.Action = &route.Route_Redirect{Redirect: out}
-}
-
-// wellKnown reports whether a Location of that scheme leaves the port out.
-func wellKnown(scheme *string, port int32) bool {
-	return scheme != nil && (*scheme == "http" && port == 80 || *scheme == "https" && port == 443)
-}
-
-func redirectCode(code *int) route.RedirectAction_RedirectResponseCode {
-	if code == nil {
-		return route.RedirectAction_FOUND
-	}
-	return map[int]route.RedirectAction_RedirectResponseCode{
-		301: route.RedirectAction_MOVED_PERMANENTLY, 302: route.RedirectAction_FOUND,
-		303: route.RedirectAction_SEE_OTHER, 307: route.RedirectAction_TEMPORARY_REDIRECT,
-		308: route.RedirectAction_PERMANENT_REDIRECT,
-	}[*code]
-}
-
-// rewrite changes what the backend sees of host and path.
-func rewrite(action *route.RouteAction, m *gatewayv1.HTTPURLRewriteFilter, prefix string) {
-	if m.Hostname != nil {
-		action.HostRewriteSpecifier = &route.RouteAction_HostRewriteLiteral{HostRewriteLiteral: string(*m.Hostname)}
-	}
-	if m.Path == nil {
-		return
-	}
-	switch {
-	case m.Path.ReplaceFullPath != nil:
-		action.RegexRewrite = &matcher.RegexMatchAndSubstitute{
-			Pattern: &matcher.RegexMatcher{Regex: "^/.*$"}, Substitution: literal(*m.Path.ReplaceFullPath),
-		}
-	case m.Path.ReplacePrefixMatch != nil:
-		if r := prefixRegex(prefix, *m.Path.ReplacePrefixMatch); r != nil {
-			action.RegexRewrite = r
-		} else {
-			action.PrefixRewrite = *m.Path.ReplacePrefixMatch
-		}
-	}
-}
-
-// prefixRegex replaces a path prefix where plain substitution would leave two slashes (/foo/bar with
-// /foo → /) or, for the prefix /, none. nil: plain substitution is right.
-func prefixRegex(prefix, replacement string) *matcher.RegexMatchAndSubstitute {
-	prefix = strings.TrimRight(prefix, "/")
-	if prefix != "" && !strings.HasSuffix(replacement, "/") {
-		return nil
-	}
-	return &matcher.RegexMatchAndSubstitute{
-		Pattern:      &matcher.RegexMatcher{Regex: "^" + regexp.QuoteMeta(prefix) + "/*"},
-		Substitution: literal(strings.TrimRight(replacement, "/") + "/"),
-	}
-}
-
-// literal escapes a substitution text: \1 is a group there.
-func literal(s string) string { return strings.ReplaceAll(s, `\`, `\\`) }

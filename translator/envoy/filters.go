@@ -11,6 +11,7 @@ import (
 	headermutation "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/header_mutation/v3"
 	rbac "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/rbac/v3"
 	router "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/router/v3"
+	sessionfilter "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/stateful_session/v3"
 	hcm "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
 	httptype "github.com/envoyproxy/go-control-plane/envoy/type/v3"
 	"google.golang.org/protobuf/proto"
@@ -28,6 +29,7 @@ func httpFilters() []*hcm.HttpFilter {
 		disabled(filterAuthorizer, authorizer()),
 		disabled(filterAuth, &chain.FilterChainConfig{}),
 		disabled(filterExtensions, &chain.FilterChainConfig{}),
+		disabled(filterSession, &sessionfilter.StatefulSession{}),
 		always(filterSeal, &rbac.RBAC{}),
 		always(filterRouter, &router.Router{}),
 	}

@@ -8,6 +8,7 @@ const (
 	filterAuthorizer    = "gatehouse.ext_authz"
 	filterAuth          = "gatehouse.auth"       // the route's own chain: the user's ext_authz servers
 	filterExtensions    = "gatehouse.extensions" // the route's own chain: ext_proc and the like
+	filterSession       = "gatehouse.session"
 	filterSeal          = "gatehouse.seal"
 	filterRouter        = "envoy.filters.http.router"
 )

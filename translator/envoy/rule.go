@@ -20,9 +20,17 @@ type Rule struct {
 	Matches                 []gatewayv1.HTTPRouteMatch
 	Filters                 []gatewayv1.HTTPRouteFilter
 	Clusters                []WeightedCluster
+	Mirrors                 []Mirror
 	Request, BackendRequest *time.Duration
-	Security                *policy.Security  // nil: none applies
-	Extension               *policy.Extension // nil: none applies
+	Retry                   *Retry   // nil: never
+	Session                 *Session // nil: any endpoint may answer each request
+	// CORS is the route's own, for Envoy's filter alone; nil where there is none or the policy's prevails.
+	CORS *CORS
+	// Port and TLS are the listener's: what a redirect's Location goes by.
+	Port      uint16
+	TLS       bool
+	Security  *policy.Security  // nil: none applies
+	Extension *policy.Extension // nil: none applies
 	// Fault makes the rule answer FaultStatus, after the checks that protect it.
 	Fault       string
 	FaultStatus uint32
@@ -35,7 +43,7 @@ type Entry struct {
 }
 
 // Routes builds the Envoy routes of a rule: one for each match, and for a rule with CORS a twin that
-// hands preflights to the authorizer, since a rule that matches a method or a header never sees them.
+// answers preflights, since a rule that matches a method or a header never sees them.
 // faults names matches that can't be expressed; they answer 500.
 func (b *Builder) Routes(rule *Rule) (entries []Entry, faults []string) {
 	matches := rule.Matches
@@ -51,8 +59,11 @@ func (b *Builder) Routes(rule *Rule) (entries []Entry, faults []string) {
 			continue
 		}
 		entries = append(entries, Entry{Order: order(m, i), Body: marshal(b.route(rule, m, match))})
-		if rule.Security != nil && rule.Security.Spec.CORS != nil {
+		if rule.CORS != nil || rule.Security != nil && rule.Security.Spec.CORS != nil {
 			entries = append(entries, Entry{Order: order(m, i).twin(), Body: marshal(b.preflight(rule, m))})
+		}
+		if explicit := b.withPort(rule, m); explicit != nil {
+			entries = append(entries, Entry{Order: order(m, i).first(), Body: marshal(explicit)})
 		}
 	}
 	return entries, faults
@@ -64,6 +75,13 @@ func (b *Builder) route(rule *Rule, m *gatewayv1.HTTPRouteMatch, match *route.Ro
 	filters := map[string]proto.Message{}
 	if rule.Security != nil {
 		b.secure(r, rule, filters)
+	}
+	if rule.CORS != nil {
+		filters[filterCORS] = rule.CORS.policy()
+		r.ResponseHeadersToAdd = append(r.ResponseHeadersToAdd, varyOrigin())
+	}
+	if rule.Session != nil && r.GetRoute() != nil {
+		filters[filterSession] = rule.Session.perRoute()
 	}
 	if rule.Extension != nil && len(rule.Extension.ExtProc) > 0 {
 		filters[filterExtensions] = b.extensions(rule.Extension)
@@ -108,7 +126,7 @@ func (b *Builder) act(r *route.Route, rule *Rule, m *gatewayv1.HTTPRouteMatch) {
 	}
 	for i := range rule.Filters {
 		if f := &rule.Filters[i]; f.RequestRedirect != nil {
-			redirect(r, f.RequestRedirect, prefix)
+			redirect(r, f.RequestRedirect, prefix, rule)
 			return
 		}
 	}
@@ -118,26 +136,6 @@ func (b *Builder) act(r *route.Route, rule *Rule, m *gatewayv1.HTTPRouteMatch) {
 			rewrite(r.GetRoute(), f.URLRewrite, prefix)
 		}
 	}
-}
-
-// preflight builds the twin of a match: same path and query, OPTIONS with Origin and
-// Access-Control-Request-Method (Fetch standard, CORS-preflight request). The authorizer answers; what
-// it would let through ends in 403.
-func (b *Builder) preflight(rule *Rule, m *gatewayv1.HTTPRouteMatch) *route.Route {
-	match := pathMatch(m.Path)
-	requested := headerPresent("access-control-request-method")
-	if m.Method != nil {
-		requested = headerMatch("access-control-request-method", exact(string(*m.Method)))
-	}
-	match.Headers = append(match.Headers, headerMatch(":method", exact("OPTIONS")), headerPresent("origin"), requested)
-	for _, q := range m.QueryParams {
-		regex := q.Type != nil && *q.Type == gatewayv1.QueryParamMatchRegularExpression
-		match.QueryParameters = append(match.QueryParameters, queryMatch(string(q.Name), text(regex, q.Value)))
-	}
-	r := &route.Route{Name: rule.Name + "/preflight", Match: match, ResponseHeadersToAdd: []*core.HeaderValueOption{varyOrigin()}}
-	respond(r, 403)
-	r.TypedPerFilterConfig = pack(map[string]proto.Message{filterAuthorizer: b.check(rule)})
-	return r
 }
 
 func varyOrigin() *core.HeaderValueOption {

@@ -100,6 +100,7 @@ func (c Classes) Rule(v *memo.View, key memo.Key) any {
 		})
 	}
 	for i := range gateway.Spec.Listeners {
+		out.Conditions = append(out.Conditions, kindConditions(object, &gateway.Spec.Listeners[i])...)
 		for _, address := range addresses {
 			listener := resolveListener(v, gateway, &gateway.Spec.Listeners[i], address)
 			if listener.Fault != "" {

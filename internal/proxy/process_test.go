@@ -130,7 +130,7 @@ func TestAnIdleConnectionDoesNotHoldTheStop(t *testing.T) {
 func TestEnvoyDiesWithAKilledParent(t *testing.T) {
 	t.Parallel()
 	dir := envoytest.SocketDir(t)
-	text := bootstrap(filepath.Join(dir, "a.sock"), freePort(t), helloBackend(t))
+	text := bootstrap(filepath.Join(dir, "a.sock"), envoytest.FreePort(t), helloBackend(t))
 	if err := os.WriteFile(filepath.Join(dir, "in.yaml"), []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}

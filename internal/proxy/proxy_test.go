@@ -54,7 +54,7 @@ type gateway struct {
 func start(t *testing.T, backend string, change func(*proxy.Config)) *gateway {
 	t.Helper()
 	dir := t.TempDir()
-	port := freePort(t)
+	port := envoytest.FreePort(t)
 	g := &gateway{
 		url: "http://127.0.0.1:" + strconv.Itoa(port), log: new(syncBuffer), stdout: new(syncBuffer),
 		done: make(chan error, 1),
@@ -142,16 +142,6 @@ func adminSocketOf(bootstrap []byte) string {
 func socketPath(t *testing.T) string {
 	t.Helper()
 	return filepath.Join(envoytest.SocketDir(t), "admin.sock")
-}
-
-func freePort(t *testing.T) int {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port
 }
 
 func helloBackend(t *testing.T) string {

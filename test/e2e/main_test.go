@@ -42,16 +42,7 @@ func grpcBackendManifest(name string, port int) string {
 
 // routeManifest is an HTTPRoute of "gw" with one rule to a Backend; match is a flow mapping.
 func routeManifest(name, match, backend string) string {
-	return fmt.Sprintf(`
-apiVersion: gateway.networking.k8s.io/v1
-kind: HTTPRoute
-metadata: {name: %s}
-spec:
-  parentRefs: [{name: gw}]
-  rules:
-  - matches: [%s]
-    backendRefs: [{group: gateway.envoyproxy.io, kind: Backend, name: %s}]
-`, name, match, backend)
+	return route(name, "", "matches: ["+match+"]\n"+to(backend))
 }
 
 // prefix is a match of a path prefix.

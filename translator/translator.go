@@ -27,19 +27,22 @@ type Options struct {
 	ControllerNames []string
 	// SealKey is random and secret; with another key all routes of protected listeners change.
 	SealKey []byte
+	// PrivateDirs hold sockets of the gateway's own, which can't be backends: clean absolute paths.
+	PrivateDirs []string
 	// Gateway, as namespace/name, limits the translation to one Gateway; "" takes all.
 	Gateway string
 }
 
 // Translator translates. Immutable, safe for concurrent use.
 type Translator struct {
-	builder *envoy.Builder
-	classes gatewayapi.Classes
+	builder  *envoy.Builder
+	classes  gatewayapi.Classes
+	backends gatewayapi.Backends
 }
 
 // New returns a Translator.
 func New(o Options) *Translator {
-	return &Translator{builder: &envoy.Builder{SealKey: o.SealKey}, classes: gatewayapi.Classes{Controllers: o.ControllerNames, Only: o.Gateway}}
+	return &Translator{builder: &envoy.Builder{SealKey: o.SealKey}, classes: gatewayapi.Classes{Controllers: o.ControllerNames, Only: o.Gateway}, backends: gatewayapi.Backends{Private: o.PrivateDirs}}
 }
 
 // Result is a translation's outcome. Immutable.
@@ -84,7 +87,7 @@ func (t *Translator) Translate(set *resource.Set, prev *Result) *Result {
 func (t *Translator) rules() map[memo.Kind]memo.Rule {
 	return map[memo.Kind]memo.Rule{
 		gatewayapi.GatewayKind: t.classes.Rule,
-		gatewayapi.BackendKind: gatewayapi.BackendRule,
+		gatewayapi.BackendKind: t.backends.Rule,
 		policy.SecurityKind:    policy.SecurityRule,
 		policy.ExtensionKind:   policy.ExtensionRule,
 		routeKind:              t.routeRule,

@@ -94,6 +94,7 @@ func (g *gateway) prepare(ctx context.Context) error {
 	g.pipeline = &pipeline{
 		translator: translator.New(translator.Options{
 			ControllerNames: []string{translator.ControllerName, translator.EnvoyGatewayControllerName}, SealKey: seal,
+			PrivateDirs: g.dir.Names(),
 		}),
 		agent: g.agent, report: g.report, log: g.log,
 	}

@@ -62,6 +62,15 @@ func (d *Dir) Path(elem ...string) string {
 	return filepath.Join(append([]string{d.path}, elem...)...)
 }
 
+// Names returns the directory's absolute path and, if links lead there, the path behind them.
+func (d *Dir) Names() []string {
+	names := []string{d.path}
+	if resolved, err := filepath.EvalSymlinks(d.path); err == nil && resolved != d.path {
+		names = append(names, resolved)
+	}
+	return names
+}
+
 // Close unlocks the directory. What is in it stays.
 func (d *Dir) Close() error { return d.file.Close() }
 

@@ -3,6 +3,7 @@ package gatewayapi
 import (
 	"fmt"
 	"net/netip"
+	"path/filepath"
 	"strconv"
 	"strings"
 
@@ -73,8 +74,15 @@ func ResolveBackend(v *memo.View, from Referrer, ref gatewayv1.BackendObjectRefe
 	})
 }
 
-// BackendRule resolves one Service port or one Backend.
-func BackendRule(v *memo.View, key memo.Key) any {
+// Backends decides what a reference may lead to.
+type Backends struct {
+	// Private are directories with sockets of the gateway's own, which no route may publish. Whoever
+	// reached them could read certificates' keys and decide requests.
+	Private []string
+}
+
+// Rule resolves one Service port or one Backend.
+func (b Backends) Rule(v *memo.View, key memo.Key) any {
 	kind, rest, _ := strings.Cut(key.Name, "/")
 	name, port, _ := strings.Cut(rest, "/")
 	if demandsTLS(v, kind, key.Namespace, name) {
@@ -82,7 +90,7 @@ func BackendRule(v *memo.View, key memo.Key) any {
 			"backendRefs: a BackendTLSPolicy demands TLS to %s %s/%s, which this version doesn't speak", kind, key.Namespace, name)}
 	}
 	if kind == "Backend" {
-		return resolveEnvoyBackend(v, key.Namespace, name)
+		return b.resolve(v, key.Namespace, name)
 	}
 	number, _ := strconv.ParseInt(port, 10, 32)
 	return resolveService(v, key.Namespace, name, int32(number))
@@ -176,7 +184,7 @@ func slicePort(slice *discoveryv1.EndpointSlice, port corev1.ServicePort) (uint1
 	return 0, false
 }
 
-func resolveEnvoyBackend(v *memo.View, namespace, name string) *Backend {
+func (b Backends) resolve(v *memo.View, namespace, name string) *Backend {
 	object := memo.Read[*egv1alpha1.Backend](v, memo.Key{Kind: "Backend", Namespace: namespace, Name: name})
 	if object == nil {
 		return notFound("Backend %s/%s doesn't exist", namespace, name)
@@ -192,6 +200,9 @@ func resolveEnvoyBackend(v *memo.View, namespace, name string) *Backend {
 	names, addresses := 0, 0
 	for _, e := range object.Spec.Endpoints {
 		endpoint, dns, fault := backendEndpoint(e)
+		if fault == "" && endpoint.Path != "" {
+			fault = b.checkSocket(endpoint.Path)
+		}
 		if fault != "" {
 			return notFound("Backend %s/%s: %s", namespace, name, fault)
 		}
@@ -207,6 +218,21 @@ func resolveEnvoyBackend(v *memo.View, namespace, name string) *Backend {
 	}
 	out.DNS = names > 0
 	return out
+}
+
+// checkSocket goes by the path as it is written, for a translation reads no files. Names of one socket that
+// aren't its own, through /proc, are refused therefore; links that others make must be kept out of reach
+// by permissions.
+func (b Backends) checkSocket(path string) string {
+	if !filepath.IsAbs(path) || filepath.Clean(path) != path {
+		return fmt.Sprintf("unix.path %q must be absolute, without . and ..", path)
+	}
+	for _, dir := range append([]string{"/proc", "/dev"}, b.Private...) {
+		if path == dir || strings.HasPrefix(path, dir+"/") {
+			return fmt.Sprintf("unix.path %q leads to the gateway's own sockets or to devices; use another directory", path)
+		}
+	}
+	return ""
 }
 
 func backendEndpoint(e egv1alpha1.BackendEndpoint) (out Endpoint, dns bool, fault string) {

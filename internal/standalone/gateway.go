@@ -35,6 +35,7 @@ type gateway struct {
 	dir      *state.Dir
 	source   *files.Source
 	report   *report
+	statuses *statuses
 	pipeline *pipeline
 	agent    *agent.Agent
 	envoy    *proxy.Process // nil with NoEnvoy
@@ -84,19 +85,21 @@ func (g *gateway) prepare(ctx context.Context) error {
 	g.metrics = prometheus.NewRegistry()
 	g.metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	g.jwks = jwt.NewFetcher(jwt.FetcherOptions{AllowPrivateAddresses: g.config.AllowPrivateJWKS, Logger: g.log})
+	g.statuses = newStatuses()
 	g.agent = agent.New(agent.Config{
 		XDSSocket: g.dir.Path("xds.sock"), AuthorizerSocket: g.dir.Path("authorizer.sock"),
 		JWKS: g.jwks, Logger: g.log, Registerer: g.metrics,
 		Validate: validator(binary), QuarantinePath: g.dir.Path("refused-routes.json"),
-		AcceptedPath: g.dir.Path(acceptedFile),
+		AcceptedPath: g.dir.Path(acceptedFile), OnRefusals: g.statuses.refused,
 	})
+	g.statuses.live = live{rejections: g.agent.Rejections, keySets: g.jwks.States, inForce: g.inForce}
 	g.report = newReport(g.log)
 	g.pipeline = &pipeline{
 		translator: translator.New(translator.Options{
-			ControllerNames: []string{translator.ControllerName, translator.EnvoyGatewayControllerName}, SealKey: seal,
+			ControllerNames: ControllerNames(), SealKey: seal,
 			PrivateDirs: g.dir.Names(),
 		}),
-		agent: g.agent, report: g.report, log: g.log,
+		agent: g.agent, report: g.report, statuses: g.statuses, log: g.log,
 	}
 	return g.prepareEnvoy(binary)
 }
@@ -198,6 +201,7 @@ func (g *gateway) start() error {
 		return errors.Join(fmt.Errorf("%w: %w", ErrInput, err), damage)
 	}
 	g.log.Warn("the source can't be read; the last accepted configuration serves until it can", "error", err)
+	g.statuses.servesAccepted(err)
 	g.agent.Apply(accepted)
 	return nil
 }
@@ -244,7 +248,7 @@ func (g *gateway) ready() error {
 }
 
 func (g *gateway) serveAdmin(ctx context.Context, group *errgroup.Group) error {
-	options := admin.Options{Ready: g.ready, Gatherer: g.metrics, Logger: g.log}
+	options := admin.Options{Ready: g.ready, Gatherer: g.metrics, Logger: g.log, Extra: map[string]http.Handler{"GET /api/status": g.statuses}}
 	if g.envoy != nil {
 		options.Envoy = g.envoy.Admin().Transport
 	}

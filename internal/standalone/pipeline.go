@@ -16,6 +16,7 @@ type pipeline struct {
 	translator *translator.Translator
 	agent      *agent.Agent
 	report     *report
+	statuses   *statuses
 	log        *slog.Logger
 	last       *translator.Result
 }
@@ -27,6 +28,7 @@ func (p *pipeline) apply(set *resource.Set, problems []resource.Problem) {
 	p.last = result
 	faults := p.agent.Apply(result.Snapshot)
 	p.report.tell(set, problems, result.Conditions, faults)
+	p.statuses.update(set, problems, result, faults)
 	level := slog.LevelInfo
 	if first {
 		level = slog.LevelDebug

@@ -28,6 +28,16 @@ func (g *gateway) waitInForce(ctx context.Context) error {
 	return nil
 }
 
+// patience is how long a status waits for an answer of Envoy that is on its way.
+const patience = 500 * time.Millisecond
+
+// inForce reports whether what waitInForce waits for holds, or does within a moment.
+func (g *gateway) inForce(ctx context.Context) bool {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	return g.waitInForce(ctx) == nil
+}
+
 // listening reports whether no listener is warming and the workers run.
 func (g *gateway) listening(ctx context.Context) bool {
 	page, err := g.envoy.Get(ctx, "/stats?format=json&filter=^listener_manager\\.(total_listeners_warming|workers_started)$")

@@ -1,6 +1,7 @@
 package kubestatus
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 
@@ -35,17 +36,12 @@ func (r *renderer) gatewayObjects() {
 }
 
 func (r *renderer) served(controller string) bool {
-	for _, c := range r.Controllers {
-		if c == controller {
-			return true
-		}
-	}
-	return false
+	return slices.Contains(r.Controllers, controller)
 }
 
 func (r *renderer) gateway(key resource.Key, gateway *gatewayv1.Gateway, generation int64) Status {
 	var s Status
-	own := []status.Condition{}
+	var own []status.Condition
 	byListener := map[string][]status.Condition{}
 	for _, c := range r.said(key) {
 		if c.Ancestor == "" {

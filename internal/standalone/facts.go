@@ -1,0 +1,181 @@
+package standalone
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/gatehouse-proxy/gatehouse/internal/agent"
+	"github.com/gatehouse-proxy/gatehouse/internal/xds"
+	"github.com/gatehouse-proxy/gatehouse/security/jwt"
+	"github.com/gatehouse-proxy/gatehouse/snapshot"
+	"github.com/gatehouse-proxy/gatehouse/translator"
+	"github.com/gatehouse-proxy/gatehouse/translator/resource"
+	"github.com/gatehouse-proxy/gatehouse/translator/status"
+)
+
+// What a running gateway has learnt, as conditions of the objects that it is about.
+
+func runtimeFacts(result *translator.Result, faults map[string]error, refusals []agent.Refusal, rejections []xds.Rejection, keySets []jwt.State) []status.Condition {
+	all := PolicyFaults(faults)
+	for _, r := range refusals {
+		all = append(all, Refused(r.Route, r.Words)...)
+	}
+	for _, r := range rejections {
+		all = append(all, rejected(result, r)...)
+	}
+	return append(all, keySetFacts(result.Snapshot, keySets)...)
+}
+
+// PolicyFaults are the conditions of policies that can't be enforced. faults is what [agent.Agent.Apply]
+// returns.
+func PolicyFaults(faults map[string]error) []status.Condition {
+	var all []status.Condition
+	for _, err := range faults {
+		fault, ok := errors.AsType[*agent.PolicyError](err)
+		if !ok {
+			continue
+		}
+		all = append(all, status.Condition{
+			Object: named("SecurityPolicy", fault.Policy), Type: "Accepted", Reason: "Invalid", Message: fault.Message,
+		})
+	}
+	return all
+}
+
+func named(kind, name string) resource.Key {
+	namespace, name, _ := strings.Cut(name, "/")
+	return resource.Key{Kind: kind, Namespace: namespace, Name: name}
+}
+
+// Refused is the condition of the object that a name in Envoy's configuration stems from, when Envoy
+// refuses what has that name: a route or cluster such as httproute/ns/name/rule/0. None for a name that
+// no object gave.
+func Refused(name, words string) []status.Condition {
+	parts := strings.Split(name, "/")
+	if len(parts) < 3 {
+		return nil
+	}
+	kind, ok := map[string]string{
+		"httproute": "HTTPRoute", "grpcroute": "GRPCRoute", "securitypolicy": "SecurityPolicy", "envoyextensionpolicy": "EnvoyExtensionPolicy",
+	}[parts[0]]
+	if !ok {
+		return nil
+	}
+	c := status.Condition{
+		Object: resource.Key{Kind: kind, Namespace: parts[1], Name: parts[2]}, Type: "Accepted", Reason: "Invalid",
+		Message: "Envoy refuses it: " + oneLine(words),
+	}
+	if len(parts) >= 5 && parts[3] == "rule" {
+		if i, err := strconv.Atoi(parts[4]); err == nil {
+			c.Rule, c.Reason = i+1, "UnsupportedValue"
+			c.Message = fmt.Sprintf("Envoy refuses rules[%d], which answers 503; change or remove it: %s", i, oneLine(words))
+		}
+	}
+	return []status.Condition{c}
+}
+
+// rejected tells of a resource that Envoy refused as a whole. A refused RouteConfiguration is told by
+// the routes that are to blame.
+func rejected(result *translator.Result, r xds.Rejection) []status.Condition {
+	switch r.Type {
+	case snapshot.Listener:
+		return rejectedListener(result.Listeners, strings.TrimPrefix(r.Name, "listener/"), r.Message)
+	case snapshot.Cluster, snapshot.Endpoint:
+		return Refused(r.Name, r.Message)
+	}
+	return nil
+}
+
+func rejectedListener(listeners []status.Listener, socket, words string) []status.Condition {
+	var all []status.Condition
+	remedy := portRemedy(socket, words)
+	for _, l := range listeners {
+		if !slices.Contains(l.Sockets, socket) {
+			continue
+		}
+		if remedy != "" {
+			all = append(all, status.Condition{Object: l.Gateway, Ancestor: l.Name, Type: "Accepted", Reason: "PortUnavailable", Message: remedy})
+		}
+		message := "Envoy refuses the listener on " + socket + ": " + oneLine(words)
+		all = append(all, status.Condition{Object: l.Gateway, Ancestor: l.Name, Type: "Programmed", Reason: "Invalid", Message: message})
+	}
+	return all
+}
+
+// portRemedy says what to do about a socket that can't be bound, "" if that isn't the trouble.
+func portRemedy(socket, words string) string {
+	switch {
+	case strings.Contains(words, "Address already in use"):
+		return "another process listens on " + socket + "; stop it or choose another port"
+	case strings.Contains(words, "Permission denied"):
+		return socket + " needs a privilege; choose a port above 1023, give Envoy the capability CAP_NET_BIND_SERVICE, or lower the sysctl net.ipv4.ip_unprivileged_port_start"
+	case strings.Contains(words, "Cannot assign requested address"):
+		return socket + " is no address of this machine; correct spec.addresses of the Gateway"
+	case strings.Contains(words, "cannot bind"):
+		return socket + " can't be bound; see Programmed for Envoy's words"
+	}
+	return ""
+}
+
+// programmed tells of the listeners that Envoy has taken. One that it was told of and hasn't answered for is
+// left pending.
+func programmed(listeners []status.Listener, facts []status.Condition, inForce bool) []status.Condition {
+	if !inForce {
+		return nil
+	}
+	var all []status.Condition
+	for _, l := range listeners {
+		refused := slices.ContainsFunc(facts, func(c status.Condition) bool {
+			return c.Object == l.Gateway && c.Ancestor == l.Name && c.Type == "Programmed"
+		})
+		if len(l.Sockets) > 0 && !refused {
+			all = append(all, status.Condition{Object: l.Gateway, Ancestor: l.Name, Type: "Programmed", True: true, Reason: "Programmed"})
+		}
+	}
+	return all
+}
+
+// keySetFacts tells of remote key sets that can't be fetched, at the policies that use them.
+func keySetFacts(snap *snapshot.Snapshot, keySets []jwt.State) []status.Condition {
+	states := map[string]jwt.State{}
+	for _, s := range keySets {
+		states[s.URI] = s
+	}
+	var all []status.Condition
+	for _, p := range snap.Policies {
+		if p.Spec.JWT == nil {
+			continue
+		}
+		for _, provider := range p.Spec.JWT.Providers {
+			if provider.RemoteJWKS == nil {
+				continue
+			}
+			if state, ok := states[provider.RemoteJWKS.URI]; ok {
+				all = append(all, keySetFact(named("SecurityPolicy", p.Spec.Name), provider.Name, state)...)
+			}
+		}
+	}
+	return all
+}
+
+func keySetFact(policy resource.Key, provider string, s jwt.State) []status.Condition {
+	switch {
+	case s.LastError == "":
+		return []status.Condition{{
+			Object: policy, Type: "ResolvedRefs", True: true, Reason: "ResolvedRefs",
+			Message: fmt.Sprintf("provider %s has %d keys of %s", provider, s.Keys, s.URI),
+		}}
+	case s.Keys == 0:
+		return []status.Condition{{
+			Object: policy, Type: "ResolvedRefs", Reason: "JWKSUnavailable",
+			Message: fmt.Sprintf("provider %s has no keys, its tokens are answered 503: %s: %s", provider, s.URI, oneLine(s.LastError)),
+		}}
+	}
+	return []status.Condition{{
+		Object: policy, Type: "Warning", True: true, Reason: "JWKSStale",
+		Message: fmt.Sprintf("provider %s goes on with %d keys of an earlier fetch: %s: %s", provider, s.Keys, s.URI, oneLine(s.LastError)),
+	}}
+}

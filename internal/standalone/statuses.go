@@ -1,0 +1,132 @@
+package standalone
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/gatehouse-proxy/gatehouse/internal/agent"
+	"github.com/gatehouse-proxy/gatehouse/internal/xds"
+	"github.com/gatehouse-proxy/gatehouse/security/jwt"
+	"github.com/gatehouse-proxy/gatehouse/translator"
+	"github.com/gatehouse-proxy/gatehouse/translator/kubestatus"
+	"github.com/gatehouse-proxy/gatehouse/translator/resource"
+	"github.com/gatehouse-proxy/gatehouse/translator/status"
+)
+
+// ControllerNames are the controllers whose GatewayClasses a stand-alone gateway serves.
+func ControllerNames() []string {
+	return []string{translator.ControllerName, translator.EnvoyGatewayControllerName}
+}
+
+// Statuses renders what can be known from files alone. facts are conditions beside those of the
+// translation, such as what compiling the policies has shown.
+func Statuses(set *resource.Set, problems []resource.Problem, result *translator.Result, facts []status.Condition) []kubestatus.Object {
+	return render(set, problems, result, facts, nil)
+}
+
+func render(set *resource.Set, problems []resource.Problem, result *translator.Result, facts []status.Condition, generations map[resource.Key]int64) []kubestatus.Object {
+	conditions := append(append([]status.Condition(nil), result.Conditions...), facts...)
+	return kubestatus.Render(kubestatus.Input{
+		Set: set, Problems: problems, Conditions: status.Sort(conditions), Listeners: result.Listeners,
+		Controllers: ControllerNames(), Generations: generations,
+	})
+}
+
+// statuses knows the statuses of a running gateway: what the translation said, and what Envoy, the policy
+// engine and the network have said since. Safe for concurrent use.
+type statuses struct {
+	// live asks the running parts; set once, before the first request.
+	live live
+
+	mu          sync.Mutex
+	set         *resource.Set
+	problems    []resource.Problem
+	result      *translator.Result
+	faults      map[string]error
+	refusals    []agent.Refusal
+	note        string
+	generations generations
+	last        []kubestatus.Object
+}
+
+// live is what a running gateway can be asked at any time.
+type live struct {
+	rejections func() []xds.Rejection
+	keySets    func() []jwt.State
+	// inForce reports whether Envoy has answered for everything and no listener is warming. It may wait
+	// for a moment.
+	inForce func(ctx context.Context) bool
+}
+
+func newStatuses() *statuses { return &statuses{generations: generations{}} }
+
+// update takes a new state of the input.
+func (s *statuses) update(set *resource.Set, problems []resource.Problem, result *translator.Result, faults map[string]error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.generations.next(set)
+	s.set, s.problems, s.result, s.faults, s.note = set, problems, result, faults, ""
+}
+
+// refused takes the routes that Envoy refuses.
+func (s *statuses) refused(refusals []agent.Refusal) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.refusals = refusals
+}
+
+// servesAccepted notes that not the source is served, but what Envoy last accepted.
+func (s *statuses) servesAccepted(cause error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.note = "the source can't be read, so the last configuration that Envoy accepted serves, and there are no statuses: " + oneLine(cause.Error())
+}
+
+func oneLine(text string) string { return strings.Join(strings.Fields(text), " ") }
+
+// objects returns the statuses, and notes about what belongs to no object.
+func (s *statuses) objects(ctx context.Context) (objects []kubestatus.Object, notes []string) {
+	inForce := s.live.inForce(ctx)
+	rejections, keySets := s.live.rejections(), s.live.keySets()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.note != "" {
+		notes = append(notes, s.note)
+	}
+	if s.result == nil {
+		return []kubestatus.Object{}, notes
+	}
+	for _, p := range s.problems {
+		if p.Key.Name == "" {
+			notes = append(notes, oneLine(p.String()))
+		}
+	}
+	facts := runtimeFacts(s.result, s.faults, s.refusals, rejections, keySets)
+	facts = append(facts, programmed(s.result.Listeners, facts, inForce)...)
+	objects = render(s.set, s.problems, s.result, facts, s.generations.numbers())
+	kubestatus.Stamp(objects, s.last, time.Now())
+	s.last = objects
+	return objects, notes
+}
+
+// NoteHeader carries a note about the whole answer of /api/status; there may be several.
+const NoteHeader = "Gatehouse-Note"
+
+// ServeHTTP answers with one JSON list of objects with their statuses.
+func (s *statuses) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	objects, notes := s.objects(r.Context())
+	for _, note := range notes {
+		w.Header().Add(NoteHeader, note)
+	}
+	text, err := json.MarshalIndent(objects, "", "  ")
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusInternalServerError)
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	_, _ = w.Write(append(text, '\n'))
+}

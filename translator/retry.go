@@ -36,14 +36,14 @@ func (b *routeBuilder) retry(rule *envoy.Rule, spec *gatewayv1.HTTPRouteRetry) {
 			b.fault(rule, "UnsupportedValue", "retry.codes: %d is not between 400 and 599", code)
 			continue
 		}
-		out.Codes = append(out.Codes, uint32(code)) //nolint:gosec // checked above
+		out.Codes = append(out.Codes, uint32(code))
 	}
 	if spec.Attempts != nil {
 		if *spec.Attempts < 1 || *spec.Attempts > maxAttempts {
 			b.fault(rule, "UnsupportedValue", "retry.attempts: %d is not between 1 and %d", *spec.Attempts, maxAttempts)
 			return
 		}
-		out.Attempts = uint32(*spec.Attempts) //nolint:gosec // checked above
+		out.Attempts = uint32(*spec.Attempts)
 	}
 	backoff, bad := parseDuration(spec.Backoff)
 	if bad != "" || backoff != nil && *backoff > 0 && *backoff < time.Millisecond {

@@ -43,10 +43,11 @@ func compiles(expression string) bool {
 // literalPrefix returns what everything that the expression was meant for begins with.
 func literalPrefix(expression string) string {
 	end := strings.IndexAny(expression, `\.+*?()|[]{}^$`)
+	first, _, alternatives := strings.Cut(expression, "|")
 	switch {
 	case end < 0:
 		return expression
-	case strings.Contains(expression, "|") && !strings.Contains(expression[:strings.Index(expression, "|")], "("):
+	case alternatives && !strings.Contains(first, "("):
 		return "" // an alternative of the whole
 	case end > 0 && strings.IndexByte("*?{", expression[end]) >= 0:
 		end-- // the operator makes the character before it optional

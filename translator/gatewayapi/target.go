@@ -99,7 +99,7 @@ type target struct{ kind, name, section string }
 func (p found) targets(set *resource.Set) []target {
 	refs := p.refs.TargetRefs
 	if p.refs.TargetRef != nil { // both is a fault, and then neither may be served without the policy
-		refs = append(refs[:len(refs):len(refs)], *p.refs.TargetRef)
+		refs = append(slices.Clip(refs), *p.refs.TargetRef)
 	}
 	all := make([]target, 0, len(refs))
 	for _, ref := range refs {

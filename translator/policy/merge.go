@@ -3,6 +3,7 @@ package policy
 import (
 	"encoding/json"
 	"maps"
+	"slices"
 	"strings"
 
 	egv1alpha1 "github.com/envoyproxy/gateway/api/v1alpha1"
@@ -32,7 +33,8 @@ func mergeKey(kind memo.Kind, chain []gatewayapi.Targeting, mergeType func(gatew
 // mergedNames is the reverse of mergeKey: the policy itself first.
 func mergedNames(key memo.Key) []objectName {
 	parts := strings.Split(key.Name, mergeSeparator)
-	names := []objectName{{key.Namespace, parts[0]}}
+	names := make([]objectName, 0, len(parts))
+	names = append(names, objectName{key.Namespace, parts[0]})
 	for _, part := range parts[1:] {
 		namespace, name, _ := strings.Cut(part, "/")
 		names = append(names, objectName{namespace, name})
@@ -56,11 +58,11 @@ func (r *resolver) of(field string) *resolver {
 // that a fault was recorded.
 func (r *resolver) merged(names []objectName) *resource.SecurityPolicy {
 	var result *resource.SecurityPolicy
-	for i := len(names) - 1; i >= 0; i-- {
-		object := readSecurity(r.view, names[i].namespace, names[i].name)
+	for i, n := range slices.Backward(names) {
+		object := readSecurity(r.view, n.namespace, n.name)
 		switch {
 		case object == nil:
-			r.fault("SecurityPolicy %s/%s doesn't exist", names[i].namespace, names[i].name)
+			r.fault("SecurityPolicy %s/%s doesn't exist", n.namespace, n.name)
 			return nil
 		case object.Invalid != "":
 			r.fault("%s", object.Invalid)

@@ -100,8 +100,8 @@ func (b *routeBuilder) rule(i int, listener *gatewayapi.Listener) []*envoy.Entry
 	b.filters(rule, spec)
 	b.timeouts(rule, spec.Timeouts)
 	b.retry(rule, spec.Retry)
-	b.session(rule, spec.SessionPersistence)
 	b.backends(rule, spec)
+	b.session(rule, spec.SessionPersistence)
 	if b.invalid != "" {
 		rule.Fault, rule.FaultStatus = b.invalid, 500
 	}

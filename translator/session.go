@@ -37,6 +37,8 @@ func (b *routeBuilder) session(rule *envoy.Rule, spec *gatewayv1.SessionPersiste
 		b.fault(rule, unsupported, "sessionPersistence.absoluteTimeout is missing: a Permanent cookie needs one")
 	case !permanent && ttl != nil && *ttl > 0:
 		b.fault(rule, unsupported, "sessionPersistence.absoluteTimeout works only with cookieConfig.lifetimeType Permanent; remove it")
+	case header && rule.Splits():
+		b.fault(rule, unsupported, "sessionPersistence of type Header works with one backend only; use type Cookie")
 	case header:
 		rule.Session = &envoy.Session{Header: name}
 	case permanent:

@@ -37,8 +37,8 @@ func forward(r *route.Route, clusters []WeightedCluster, rule *Rule) {
 	}
 	limit(action, rule)
 	mirror(action, rule.Mirrors)
-	if rule.Session != nil {
-		rule.Session.hold(action)
+	if rule.Session != nil && rule.Splits() {
+		rule.Session.hold(action.GetWeightedClusters())
 	}
 	r.Action = &route.Route_Route{Route: action}
 }

@@ -65,6 +65,9 @@ func (b *Builder) Routes(rule *Rule) (entries []Entry, faults []string) {
 		if explicit := b.withPort(rule, m); explicit != nil {
 			entries = append(entries, Entry{Order: order(m, i).first(), Body: marshal(explicit)})
 		}
+		for _, held := range b.held(rule, m) {
+			entries = append(entries, Entry{Order: order(m, i).first(), Body: marshal(held)})
+		}
 	}
 	return entries, faults
 }

@@ -35,6 +35,8 @@ type FetcherOptions struct {
 	FirstRetry, LastRetry time.Duration
 	// OnFetch, if set, is called after every fetch with the new state, from the fetching goroutine.
 	OnFetch func(State)
+	// Offline checks what is asked for and fetches nothing: for looking at policies without their network.
+	Offline bool
 	// Logger gets failures and recoveries; nil is [slog.Default].
 	Logger *slog.Logger
 }
@@ -113,7 +115,9 @@ func (f *Fetcher) register(spec *config.RemoteJWKS, data config.Data) (*lease, e
 	if s == nil {
 		s = newSource(f, key, roots)
 		f.sources[key] = s
-		f.running.Go(s.run)
+		if !f.opts.Offline {
+			f.running.Go(s.run)
+		}
 	}
 	l.source = s
 	s.hold(l)

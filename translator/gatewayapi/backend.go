@@ -113,7 +113,13 @@ func resolveService(v *memo.View, namespace, name string, number int32) *Backend
 	if !ok {
 		return notFound("Service %s/%s: port %d is not between 1 and 65535", namespace, name, number)
 	}
-	out := &Backend{HTTP2: port.AppProtocol != nil && *port.AppProtocol == "kubernetes.io/h2c"}
+	out := &Backend{}
+	if port.AppProtocol != nil {
+		out.HTTP2 = *port.AppProtocol == "kubernetes.io/h2c"
+		if *port.AppProtocol == "kubernetes.io/wss" {
+			return secureWebSocket("Service", namespace, name)
+		}
+	}
 	slices := memo.Read[*List[*discoveryv1.EndpointSlice]](v, memo.Key{Kind: slicesOf, Namespace: namespace, Name: name})
 	switch {
 	case slices != nil:
@@ -129,6 +135,13 @@ func resolveService(v *memo.View, namespace, name string, number int32) *Backend
 		out.Endpoints = []Endpoint{{Address: service.Spec.ClusterIP, Port: tcp}}
 	}
 	return out
+}
+
+// secureWebSocket refuses a backend that speaks WebSocket over TLS: without TLS it would get nothing it
+// understands. Plain WebSocket is HTTP/1.1 and needs no word.
+func secureWebSocket(kind, namespace, name string) *Backend {
+	return &Backend{Reason: "UnsupportedProtocol", Fault: fmt.Sprintf(
+		"backendRefs: %s %s/%s speaks WebSocket over TLS, which this version doesn't; use kubernetes.io/ws", kind, namespace, name)}
 }
 
 func servicePort(service *corev1.Service, number int32) (corev1.ServicePort, bool) {
@@ -196,6 +209,9 @@ func (b Backends) resolve(v *memo.View, namespace, name string) *Backend {
 	out := &Backend{}
 	for _, protocol := range object.Spec.AppProtocols {
 		out.HTTP2 = out.HTTP2 || protocol == egv1alpha1.AppProtocolTypeH2C
+		if protocol == egv1alpha1.AppProtocolTypeWSS {
+			return secureWebSocket("Backend", namespace, name)
+		}
 	}
 	names, addresses := 0, 0
 	for _, e := range object.Spec.Endpoints {

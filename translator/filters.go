@@ -109,7 +109,7 @@ func (b *routeBuilder) mirror(rule *envoy.Rule, m *gatewayv1.HTTPRequestMirrorFi
 	}
 	backend := gatewayapi.ResolveBackend(b.view, b.referrer(), m.BackendRef)
 	if backend.Fault != "" {
-		b.condition("ResolvedRefs", backend.Reason, "filters[%d].requestMirror: %s; nothing is mirrored", i, backend.Fault)
+		b.condition("ResolvedRefs", backend.Reason, "filters[%d].requestMirror.%s; nothing is mirrored", i, strings.Replace(backend.Fault, "backendRefs:", "backendRef:", 1))
 		return
 	}
 	if share == 0 {

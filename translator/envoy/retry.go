@@ -11,8 +11,10 @@ type Retry struct {
 	// Codes are answers that are no answers. A connection that fails or breaks, and a try that takes
 	// longer than the backend's limit, always are.
 	Codes    []uint32
-	Attempts uint32        // beyond the first
-	Backoff  time.Duration // 0: Envoy's 25 ms
+	Attempts uint32 // beyond the first
+	// Backoff bounds the wait before the first retry and doubles with each; 0 is Envoy's 25 ms. Envoy waits
+	// a random part of it, so that clients don't come back all at once; it knows no lower bound.
+	Backoff time.Duration
 }
 
 const (

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
 	"os"
 	"slices"
@@ -45,6 +46,9 @@ type Config struct {
 	OnRefusals func([]Refusal)
 	// QuarantinePath is a file that keeps refused routes across restarts; "" keeps them in memory.
 	QuarantinePath string
+	// Probe reports why an address can't be bound, as [Probe] does; a listener on it is withheld and tried
+	// again every second. nil where Envoy isn't this process's child: then the address may be Envoy's own.
+	Probe func(address string) error
 	// AcceptedPath is a file that keeps the last snapshot that Envoy accepted, keys and password hashes
 	// included; "" keeps none. See [Accepted].
 	AcceptedPath string
@@ -65,6 +69,7 @@ type Agent struct {
 	publishing sync.Mutex
 	wanted     *snapshot.Snapshot // guarded by publishing
 	refusals   []Refusal          // guarded by publishing
+	binder     *binder            // guarded by publishing
 }
 
 // New returns an agent that serves nothing until [Agent.Run].
@@ -75,6 +80,7 @@ func New(config Config) *Agent {
 		policies:   newPolicies(policy.Deps{JWKS: config.JWKS, Logger: config.Logger}, config.Logger),
 		quarantine: newQuarantine(config.QuarantinePath, config.Validate, config.Logger),
 		refused:    make(chan xds.Rejection, 64),
+		binder:     newBinder(config.Probe),
 	}
 	a.xds = xds.NewServer(config.Logger, a.onReject)
 	return a
@@ -115,6 +121,9 @@ func (a *Agent) republish() {
 // publishing.
 func (a *Agent) publish() {
 	snap, refusals := a.quarantine.rewrite(a.wanted)
+	before := maps.Clone(a.binder.withheld)
+	snap = a.binder.allow(snap)
+	a.tellWithheld(before)
 	a.current.Store(snap)
 	a.xds.Publish(snap)
 	if a.config.OnRefusals != nil && !slices.Equal(refusals, a.refusals) {
@@ -204,6 +213,7 @@ func (a *Agent) sweep(ctx context.Context) {
 				a.policies.extend(now)
 			}
 			a.policies.sweep(now)
+			a.retryWithheld()
 			a.keep()
 		}
 	}

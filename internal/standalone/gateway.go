@@ -91,6 +91,7 @@ func (g *gateway) prepare(ctx context.Context) error {
 		JWKS: g.jwks, Logger: g.log, Registerer: g.metrics,
 		Validate: validator(binary), QuarantinePath: g.dir.Path("refused-routes.json"),
 		AcceptedPath: g.dir.Path(acceptedFile), OnRefusals: g.statuses.refused,
+		Probe: prober(binary),
 	})
 	g.statuses.live = live{rejections: g.agent.Rejections, keySets: g.jwks.States, inForce: g.inForce}
 	g.report = newReport(g.log)
@@ -121,6 +122,14 @@ func validator(binary string) func(context.Context, []byte) error {
 		return nil
 	}
 	return func(ctx context.Context, bootstrap []byte) error { return proxy.Validate(ctx, binary, bootstrap) }
+}
+
+// prober looks whether an address is free; nil where an Envoy of somebody else's may hold it.
+func prober(binary string) func(address string) error {
+	if binary == "" {
+		return nil
+	}
+	return agent.Probe
 }
 
 func (g *gateway) prepareEnvoy(binary string) error {

@@ -72,9 +72,11 @@ policies are enforced by Gatehouse's own authorizer.`,
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usageError{fmt.Errorf("%w; see %q", err, cmd.CommandPath()+" --help")}
 	})
-	root.AddCommand(newRun(), newAuth(), newTranslate(), newVersion())
+	root.AddCommand(newRun(), newAuth(), newTranslate(), newValidate(), newStatus(), newVersion())
 	for _, c := range root.Commands() {
-		c.Args = noArguments
+		if c.Args == nil {
+			c.Args = noArguments
+		}
 	}
 	return root
 }

@@ -1,8 +1,12 @@
 package standalone
 
 import (
+	"fmt"
 	"log/slog"
+	"regexp"
 	"slices"
+	"strconv"
+	"strings"
 
 	"github.com/gatehouse-proxy/gatehouse/translator/resource"
 	"github.com/gatehouse-proxy/gatehouse/translator/status"
@@ -38,23 +42,65 @@ func (r *report) tell(set *resource.Set, problems []resource.Problem, conditions
 
 // Faults lists what is wrong, a line each: first what can't be read, then what can't be done.
 func Faults(set *resource.Set, problems []resource.Problem, conditions []status.Condition) []string {
-	var all []string
-	for _, p := range problems {
-		all = append(all, p.String())
-	}
-	for _, c := range conditions {
-		if !c.Fault() {
-			continue
-		}
-		if set.Invalid(c.Object) != "" {
-			continue // the problem itself is in the list
-		}
-		origin, _ := set.Origin(c.Object)
-		field := c.Type + "=" + map[bool]string{true: "True", false: "False"}[c.True] + "/" + c.Reason
-		if c.Ancestor != "" {
-			field = c.Ancestor + ": " + field
-		}
-		all = append(all, resource.Problem{Origin: origin, Key: c.Object, Field: field, Message: c.Message}.String())
+	faults := faultsOf(set, problems, conditions)
+	all := make([]string, len(faults))
+	for i, f := range faults {
+		all[i] = f.String()
 	}
 	return slices.Compact(all)
+}
+
+// faultsOf lists what Faults prints.
+func faultsOf(set *resource.Set, problems []resource.Problem, conditions []status.Condition) []resource.Problem {
+	all := slices.Clone(problems)
+	for _, c := range conditions {
+		// The problem of an invalid object is in the list already.
+		invalid := set.Invalid(c.Object)
+		if c.Fault() && (invalid == "" || !strings.Contains(c.Message, invalid)) {
+			all = append(all, problem(set, c))
+		}
+	}
+	return all
+}
+
+// problem puts a condition at the place of its object in the input.
+func problem(set *resource.Set, c status.Condition) resource.Problem {
+	origin, _ := set.Origin(c.Object)
+	field, message := locus(c)
+	return resource.Problem{Origin: origin, Key: c.Object, Field: field, Message: message}
+}
+
+// pathForm is a field at the head of a message, such as spec.jwt.providers[0].name or backendRefs.
+var pathForm = regexp.MustCompile(`^(?:spec\.)?([a-z][A-Za-z0-9]*(?:\[[^\]]*\])?(?:\.[a-zA-Z][A-Za-z0-9]*(?:\[[^\]]*\])?)*): `)
+
+// locus finds the field that a condition is about: what it is relative to, and what its message names.
+func locus(c status.Condition) (field, message string) {
+	message = c.Message
+	rest := ""
+	if found := pathForm.FindStringSubmatch(message); found != nil {
+		rest, message = found[1], message[len(found[0]):]
+	}
+	base := ""
+	switch {
+	case c.Object.Kind == "Gateway" && c.Ancestor != "":
+		base = "spec.listeners[" + c.Ancestor + "]"
+	case c.Rule > 0:
+		base = "spec.rules[" + strconv.Itoa(c.Rule-1) + "]"
+		name := fmt.Sprintf("httproute/%s/%s/rule/%d: ", c.Object.Namespace, c.Object.Name, c.Rule-1)
+		if trimmed, ok := strings.CutPrefix(message, name); ok {
+			return locus(status.Condition{Object: c.Object, Rule: c.Rule, Message: trimmed})
+		}
+		rest = strings.TrimPrefix(strings.TrimPrefix(rest, base[len("spec."):]), ".")
+	case c.Parent > 0:
+		base = "spec.parentRefs[" + strconv.Itoa(c.Parent-1) + "]"
+		rest = strings.TrimPrefix(strings.TrimPrefix(rest, "parentRefs"), ".")
+	case c.Ancestor != "": // a policy at one of its targets
+		base = "spec.targetRefs"
+	case rest != "":
+		base = "spec"
+	}
+	if base != "" && rest != "" {
+		base += "."
+	}
+	return base + rest, message
 }

@@ -114,7 +114,7 @@ func condition(kind string, is metav1.ConditionStatus, reason, message string, g
 func defaultMessage(kind string, is metav1.ConditionStatus) string {
 	switch {
 	case kind == typeAccepted && is == metav1.ConditionTrue:
-		return "valid, and in force as far as its other conditions say"
+		return "accepted"
 	case kind == typeResolvedRefs && is == metav1.ConditionTrue:
 		return "every reference leads to an object that may be used"
 	case kind == typeProgrammed && is == metav1.ConditionTrue:

@@ -5,6 +5,7 @@ import (
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	"github.com/gatehouse-proxy/gatehouse/translator/resource"
+	"github.com/gatehouse-proxy/gatehouse/translator/status"
 )
 
 // Object is one object with its status, in the form of kubectl's JSON without spec.
@@ -68,4 +69,18 @@ func refText(ref gatewayv1.ParentReference) string {
 		text = string(*ref.Kind) + "/" + text
 	}
 	return text
+}
+
+// Faulty reports whether a condition says that something doesn't work as written.
+func Faulty(objects []Object) bool {
+	faulty := false
+	for i := range objects {
+		objects[i].Status.Each(func(_ string, conditions []metav1.Condition) {
+			for _, c := range conditions {
+				known := c.Status != metav1.ConditionUnknown
+				faulty = faulty || known && status.Condition{Type: c.Type, True: c.Status == metav1.ConditionTrue}.Fault()
+			}
+		})
+	}
+	return faulty
 }

@@ -106,14 +106,14 @@ func (c *policyConditions) hide(in *Input, policyKind string, target Target, ite
 	case "Gateway":
 		whole, ok := atSection(items, "")
 		for _, t := range items {
-			if ok && t.Section != "" {
+			if ok && t.Section != "" && !c.merges(t) {
 				at := hiding{whole.Key(), target}
 				c.hidden[at] = append(c.hidden[at], fmt.Sprintf("listener %s (%s)", t.Section, t.Key()))
 			}
 		}
 	case "HTTPRoute":
 		route, ok := c.set.HTTPRoutes.Get(target.Namespace, target.Name)
-		if !ok || len(items) == 0 {
+		if !ok || len(items) == 0 || c.merges(items[0]) {
 			return
 		}
 		for _, gateway := range parentGateways(route) {
@@ -123,6 +123,19 @@ func (c *policyConditions) hide(in *Input, policyKind string, target Target, ite
 			}
 		}
 	}
+}
+
+// merges reports whether a policy takes up those further out instead of hiding them (mergeType).
+func (c *policyConditions) merges(t Targeting) bool {
+	switch t.Kind {
+	case "SecurityPolicy":
+		p, ok := c.set.SecurityPolicies.Get(t.Namespace, t.Name)
+		return ok && p.Spec.MergeType != nil
+	case "EnvoyExtensionPolicy":
+		p, ok := c.set.EnvoyExtensionPolicies.Get(t.Namespace, t.Name)
+		return ok && p.Spec.MergeType != nil
+	}
+	return false
 }
 
 func atSection(items []Targeting, section string) (Targeting, bool) {

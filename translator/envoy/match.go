@@ -1,7 +1,9 @@
 package envoy
 
 import (
+	"cmp"
 	"regexp"
+	"strconv"
 	"strings"
 
 	route "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
@@ -23,7 +25,7 @@ func routeMatch(m *gatewayv1.HTTPRouteMatch) (out *route.RouteMatch, fault strin
 		regex := q.Type != nil && *q.Type == gatewayv1.QueryParamMatchRegularExpression
 		out.QueryParameters = append(out.QueryParameters, queryMatch(string(q.Name), text(regex, q.Value)))
 	}
-	return out, badRegex(m)
+	return out, cmp.Or(badPath(m.Path), badRegex(m))
 }
 
 func pathMatch(path *gatewayv1.HTTPPathMatch) *route.RouteMatch {
@@ -50,6 +52,18 @@ func pathOf(path *gatewayv1.HTTPPathMatch) (gatewayv1.PathMatchType, string) {
 		value = *path.Value
 	}
 	return kind, value
+}
+
+// validPath is what the Gateway API allows of a path that isn't an expression (RFC 3986 section 3.3).
+var validPath = regexp.MustCompile(`^/(?:[-A-Za-z0-9/._~!$&'()*+,;=:@]|%[0-9a-fA-F]{2})*`)
+
+// badPath names a path that no request has. Envoy refuses some of them with all routes of the listener.
+func badPath(path *gatewayv1.HTTPPathMatch) string {
+	kind, value := pathOf(path)
+	if kind == gatewayv1.PathMatchRegularExpression || len(validPath.FindString(value)) == len(value) {
+		return ""
+	}
+	return strconv.Quote(value) + " is not a path; it begins with / and has no query"
 }
 
 func badRegex(m *gatewayv1.HTTPRouteMatch) string {

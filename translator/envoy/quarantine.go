@@ -26,8 +26,8 @@ type Replacement struct {
 	Route string // the refused route's name
 	Words string // why, in Envoy's words
 	Body  []byte
-	// Last says that the match could not be kept: the stand-in matches more than the refused route did,
-	// so it goes behind all others of its virtual host.
+	// Last puts it behind all others of its virtual host: it matches more than the refused route did, and
+	// that one had no policy to hold on to.
 	Last bool
 }
 
@@ -97,7 +97,10 @@ func StandIns(p Piece, words string) []Replacement {
 		respond(r, 503)
 		return Replacement{Route: p.Name, Words: words, Body: marshal(r), Last: last}
 	}
-	return []Replacement{standIn(refused.Match, false), standIn(widest(refused.Match), true)}
+	// Behind the others it opens what a wider rule has open; that must not be what a policy was to protect.
+	_, checked := refused.TypedPerFilterConfig[filterAuthorizer]
+	_, sealed := refused.TypedPerFilterConfig[filterSeal]
+	return []Replacement{standIn(refused.Match, false), standIn(widest(refused.Match), !checked && !sealed)}
 }
 
 // widest keeps of a match what Envoy is sure to take: no regular expression.

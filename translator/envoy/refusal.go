@@ -8,19 +8,19 @@ import (
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 )
 
-// refusal answers 500 wherever a match with a bad regular expression may have been meant to match. To
+// refusal answers 500 wherever a match with a bad path or expression may have been meant to match. To
 // leave it out would hand its requests to a wider rule, whose policy may ask for less.
 func (b *Builder) refusal(rule *Rule, m *gatewayv1.HTTPRouteMatch, index int) Entry {
-	wide := withoutBadRegex(m)
+	wide := soundPart(m)
 	match, _ := routeMatch(wide)
 	refused := *rule
 	refused.Fault, refused.FaultStatus = "a match can't be expressed", 500
 	return Entry{Order: order(m, index), Body: marshal(b.route(&refused, wide, match))}
 }
 
-// withoutBadRegex drops conditions that can't be expressed, which widens the match. Of a path's expression
+// soundPart drops conditions that can't be expressed, which widens the match. Of a path's expression
 // the text before its first operator stays.
-func withoutBadRegex(m *gatewayv1.HTTPRouteMatch) *gatewayv1.HTTPRouteMatch {
+func soundPart(m *gatewayv1.HTTPRouteMatch) *gatewayv1.HTTPRouteMatch {
 	wide := *m
 	wide.Headers = slices.DeleteFunc(slices.Clone(m.Headers), func(h gatewayv1.HTTPHeaderMatch) bool {
 		return h.Type != nil && *h.Type == gatewayv1.HeaderMatchRegularExpression && !compiles(h.Value)
@@ -31,6 +31,11 @@ func withoutBadRegex(m *gatewayv1.HTTPRouteMatch) *gatewayv1.HTTPRouteMatch {
 	if kind, value := pathOf(m.Path); kind == gatewayv1.PathMatchRegularExpression && !compiles(value) {
 		expression := regexp.QuoteMeta(literalPrefix(value)) + ".*"
 		wide.Path = &gatewayv1.HTTPPathMatch{Type: &kind, Value: &expression}
+	}
+	if badPath(m.Path) != "" {
+		kind, value := gatewayv1.PathMatchPathPrefix, "/"+strings.TrimLeft(*m.Path.Value, "/")
+		value = validPath.FindString(value)
+		wide.Path = &gatewayv1.HTTPPathMatch{Type: &kind, Value: &value}
 	}
 	return &wide
 }

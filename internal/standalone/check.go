@@ -4,12 +4,12 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"slices"
 	"strings"
 
 	"github.com/gatehouse-proxy/gatehouse/internal/source/files"
+	"github.com/gatehouse-proxy/gatehouse/security/config"
 	"github.com/gatehouse-proxy/gatehouse/security/jwt"
 	"github.com/gatehouse-proxy/gatehouse/security/policy"
 	"github.com/gatehouse-proxy/gatehouse/translator"
@@ -39,31 +39,57 @@ func Check(paths []string) (*Checked, error) {
 		return nil, fmt.Errorf("%w: %w", ErrInput, err)
 	}
 	t := translator.New(translator.Options{ControllerNames: ControllerNames(), SealKey: []byte("a fixed key, for looking at output")})
-	return &Checked{Set: set, Problems: problems, Result: t.Translate(set, nil), Facts: compile(t, set)}, nil
+	c := &Checked{Set: set, Problems: problems, Result: t.Translate(set, nil)}
+	c.compile(t)
+	return c, nil
 }
 
-// compile returns the conditions of policies that the authorizer couldn't enforce.
-func compile(t *translator.Translator, set *resource.Set) []status.Condition {
-	log := slog.New(slog.NewTextHandler(io.Discard, nil))
+// compile compiles the policies as they are in force, that is merged, and by itself each that isn't.
+func (c *Checked) compile(t *translator.Translator) {
+	log := slog.New(slog.DiscardHandler)
 	fetcher := jwt.NewFetcher(jwt.FetcherOptions{Offline: true, Logger: log})
 	defer fetcher.Close()
-	var all []status.Condition
-	for _, s := range t.Policies(set) {
-		if s.Spec.Fault != "" {
-			continue // the translation tells it
-		}
-		compiled, err := policy.Compile(s.Spec, policy.Deps{Data: s.Data, JWKS: fetcher, Logger: log})
-		if err == nil {
-			compiled.Close()
-			continue
-		}
-		for _, message := range messages(err) {
-			all = append(all, status.Condition{
-				Object: named("SecurityPolicy", s.Spec.Name), Type: "Accepted", Reason: "Invalid", Message: "spec." + message,
-			})
+	inForce := map[string]bool{}
+	for _, p := range c.Result.Snapshot.Policies {
+		inForce[p.Spec.Name] = true
+		c.Facts = append(c.Facts, compileFaults(p.Spec, policy.Deps{Data: c.Result.Snapshot.Data, JWKS: fetcher, Logger: log})...)
+	}
+	for _, s := range t.Policies(c.Set) {
+		if !inForce[s.Spec.Name] {
+			c.Facts = append(c.Facts, compileFaults(s.Spec, policy.Deps{Data: s.Data, JWKS: fetcher, Logger: log})...)
 		}
 	}
+}
+
+// compileFaults are the conditions of a policy that the authorizer couldn't enforce. A fault that the
+// translation has found isn't told twice.
+func compileFaults(spec *config.Policy, deps policy.Deps) []status.Condition {
+	if spec.Fault != "" {
+		return nil
+	}
+	compiled, err := policy.Compile(spec, deps)
+	if err == nil {
+		compiled.Close()
+		return nil
+	}
+	var all []status.Condition
+	for _, message := range messages(err) {
+		all = append(all, status.Condition{
+			Object: named("SecurityPolicy", spec.Name), Type: "Accepted", Reason: "Invalid", Message: specField(message),
+		})
+	}
 	return all
+}
+
+// specField names the field below spec at the head of a message once: engines name it with and without
+// spec, and a Rego module is called by its field.
+func specField(message string) string {
+	message = "spec." + strings.TrimPrefix(message, "spec.")
+	field, rest, _ := strings.Cut(message, ": ")
+	if line, ok := strings.CutPrefix(rest, field+":"); ok {
+		return field + ": line " + line
+	}
+	return message
 }
 
 // messages splits an error that holds several.
@@ -72,8 +98,9 @@ func messages(err error) []string {
 		error
 		Unwrap() []error
 	}](err); ok && joined.Error() == err.Error() {
-		var all []string
-		for _, one := range joined.Unwrap() {
+		parts := joined.Unwrap()
+		all := make([]string, 0, len(parts))
+		for _, one := range parts {
 			all = append(all, messages(one)...)
 		}
 		return all
@@ -94,7 +121,7 @@ func (c *Checked) Findings() (faults, warnings []resource.Problem) {
 		warnings = append(warnings, resource.Problem(w))
 	}
 	for _, condition := range conditions {
-		if (condition.Type == "Overridden" || condition.Type == "Warning") && condition.True {
+		if condition.Type == "Warning" && condition.True {
 			warnings = append(warnings, problem(c.Set, condition))
 		}
 	}

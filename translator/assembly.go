@@ -22,7 +22,7 @@ type assembly struct {
 	listeners  []*gatewayapi.Listener
 	serving    map[*gatewayapi.Listener]bool
 	sockets    map[string][]*gatewayapi.Listener
-	claimed    map[string][]string                  // route configuration → hostnames of its listeners
+	claimed    map[string][]string                  // protocol and socket → hostnames of its listeners
 	hosts      map[string]map[string][]*envoy.Entry // route configuration → domain → entries
 	resources  map[snapshot.Type]map[string]snapshot.Resource
 	policies   map[string]*policy.Security
@@ -70,7 +70,7 @@ func (a *assembly) bind() {
 		return cmp.Or(cmp.Compare(x.Created, y.Created), cmp.Compare(x.Namespace, y.Namespace), cmp.Compare(x.Gateway, y.Gateway))
 	})
 	for _, l := range sorted {
-		a.claimed[l.RouteConfig()] = append(a.claimed[l.RouteConfig()], l.Hostname)
+		a.claimed[claims(l)] = append(a.claimed[claims(l)], l.Hostname)
 		if l.Fault != "" {
 			continue
 		}
@@ -97,29 +97,6 @@ func (a *assembly) bind() {
 	}
 }
 
-// isolate keeps requests for a listener's hostname from falling to a wider listener of the same socket
-// where none of its own routes matches (Gateway API, "listener isolation").
-func (a *assembly) isolate(l *gatewayapi.Listener) {
-	hosts := a.hosts[l.RouteConfig()]
-	if len(a.claimed[l.RouteConfig()]) < 2 {
-		return
-	}
-	for _, hostname := range a.claimed[l.RouteConfig()] {
-		if _, known := hosts[hostname]; !known && hostname != "" {
-			hosts[hostname] = nil
-		}
-	}
-}
-
-// isolated reports whether a host belongs to a listener of the same socket with a narrower hostname than
-// l's. A route that both listeners take is then served below that one alone: its policies would
-// otherwise be passed by through l. A listener that has a fault keeps its hostname all the same.
-func (a *assembly) isolated(l *gatewayapi.Listener, host string) bool {
-	return slices.ContainsFunc(a.claimed[l.RouteConfig()], func(other string) bool {
-		return gatewayapi.Narrower(other, l.Hostname) && gatewayapi.Covers(other, host)
-	})
-}
-
 func conflict(l *gatewayapi.Listener, others []*gatewayapi.Listener) (reason, message string) {
 	for _, o := range others {
 		where := fmt.Sprintf("listener %s of Gateway %s/%s", o.Name, o.Namespace, o.Gateway)
@@ -141,6 +118,7 @@ func (a *assembly) route(u *unit) {
 	a.conditions = append(a.conditions, u.conditions...)
 	a.attach(u)
 	used := false
+	placed := map[[2]string]bool{} // an HTTPS listener has one configuration for all its addresses
 	for _, p := range u.placements {
 		if !a.serving[p.listener] {
 			continue
@@ -148,9 +126,11 @@ func (a *assembly) route(u *unit) {
 		used = true
 		hosts := a.hosts[p.listener.RouteConfig()]
 		for _, h := range p.hostnames {
-			if a.isolated(p.listener, h) {
+			at := [2]string{p.listener.RouteConfig(), h}
+			if placed[at] && p.listener.TLS || a.isolated(p.listener, h) {
 				continue
 			}
+			placed[at] = true
 			hosts[h] = append(hosts[h], p.entries...)
 		}
 	}

@@ -198,7 +198,10 @@ func certificates(v *memo.View, namespace string, tls *gatewayv1.ListenerTLSConf
 		if fault := checkKeyPair(chain, key); fault != "" {
 			return nil, fmt.Sprintf("tls.certificateRefs: Secret %s/%s: %s", secret.Namespace, secret.Name, fault)
 		}
-		all = append(all, Certificate{Name: "secret/" + secret.Namespace + "/" + secret.Name, Chain: chain, Key: key})
+		certificate := Certificate{Name: "secret/" + secret.Namespace + "/" + secret.Name, Chain: chain, Key: key}
+		if !slices.ContainsFunc(all, func(c Certificate) bool { return c.Name == certificate.Name }) {
+			all = append(all, certificate)
+		}
 	}
 	return all, ""
 }

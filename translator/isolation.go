@@ -1,0 +1,51 @@
+package translator
+
+import (
+	"slices"
+
+	"github.com/gatehouse-proxy/gatehouse/translator/envoy"
+	"github.com/gatehouse-proxy/gatehouse/translator/gatewayapi"
+)
+
+// claims names the listeners among which a request's Host decides: those of one protocol and socket.
+func claims(l *gatewayapi.Listener) string {
+	if l.TLS {
+		return "https/" + l.Socket()
+	}
+	return "http/" + l.Socket()
+}
+
+// isolate keeps requests for a listener's hostname from falling to a wider listener of the same socket
+// where none of its own routes matches (Gateway API, "listener isolation"). A request whose connection
+// was made for one HTTPS listener and whose Host is another's is answered 421, upon which a browser
+// makes a connection of its own (RFC 9110 section 15.5.20; GEP-3567).
+func (a *assembly) isolate(l *gatewayapi.Listener) {
+	claimed := a.claimed[claims(l)]
+	if len(claimed) < 2 {
+		return
+	}
+	hosts := a.hosts[l.RouteConfig()]
+	for _, hostname := range claimed {
+		domain := hostname
+		if domain == "" {
+			domain = "*"
+		}
+		_, known := hosts[domain]
+		switch {
+		case known:
+		case l.TLS && hostname != l.Hostname:
+			hosts[domain] = []*envoy.Entry{envoy.Misdirected()}
+		case hostname != "":
+			hosts[domain] = nil
+		}
+	}
+}
+
+// isolated reports whether a host belongs to a listener of the same socket with a narrower hostname than
+// l's. A route that both listeners take is then served below that one alone: its policies would
+// otherwise be passed by through l. A listener that has a fault keeps its hostname all the same.
+func (a *assembly) isolated(l *gatewayapi.Listener, host string) bool {
+	return slices.ContainsFunc(a.claimed[claims(l)], func(other string) bool {
+		return gatewayapi.Narrower(other, l.Hostname) && gatewayapi.Covers(other, host)
+	})
+}

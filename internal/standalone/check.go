@@ -84,6 +84,9 @@ func compileFaults(spec *config.Policy, deps policy.Deps) []status.Condition {
 // specField names the field below spec at the head of a message once: engines name it with and without
 // spec, and a Rego module is called by its field.
 func specField(message string) string {
+	if !pathForm.MatchString(message) {
+		return message
+	}
 	message = "spec." + strings.TrimPrefix(message, "spec.")
 	field, rest, _ := strings.Cut(message, ": ")
 	if line, ok := strings.CutPrefix(rest, field+":"); ok {

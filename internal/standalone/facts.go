@@ -39,7 +39,7 @@ func PolicyFaults(faults map[string]error) []status.Condition {
 			continue
 		}
 		all = append(all, status.Condition{
-			Object: named("SecurityPolicy", fault.Policy), Type: "Accepted", Reason: "Invalid", Message: fault.Message,
+			Object: named("SecurityPolicy", fault.Policy), Type: "Accepted", Reason: "Invalid", Message: specField(fault.Message),
 		})
 	}
 	return all

@@ -3,6 +3,7 @@ package gatewayapi
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
@@ -47,6 +48,14 @@ func kindConditions(gateway resource.Key, l *gatewayv1.Listener) []status.Condit
 	return []status.Condition{{
 		Object: gateway, Ancestor: string(l.Name), Type: string(gatewayv1.ListenerConditionResolvedRefs),
 		Reason:  string(gatewayv1.ListenerReasonInvalidRouteKinds),
-		Message: fmt.Sprintf("allowedRoutes.kinds: a %s listener doesn't take %s; remove it", l.Protocol, invalid),
+		Message: fmt.Sprintf("allowedRoutes.kinds: %s isn't for a listener of protocol %s; remove it", joinKinds(invalid), l.Protocol),
 	}}
+}
+
+func joinKinds(kinds []gatewayv1.Kind) string {
+	names := make([]string, len(kinds))
+	for i, k := range kinds {
+		names[i] = string(k)
+	}
+	return strings.Join(names, ", ")
 }

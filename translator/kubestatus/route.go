@@ -100,7 +100,8 @@ func routeConditions(said []status.Condition, rules int, generation int64) []met
 			kept = append(kept, c)
 		}
 	}
-	if rulesOf(dropped) < rules {
+	refused := slices.ContainsFunc(kept, func(c status.Condition) bool { return c.Type == typeAccepted && c.Fault() })
+	if rulesOf(dropped) < rules && !refused {
 		for _, c := range dropped {
 			kept = append(kept, status.Condition{
 				Type: typePartiallyInvalid, True: true, Reason: c.Reason, Rule: c.Rule,

@@ -82,11 +82,11 @@ func TestHostAndSNI(t *testing.T) {
 
 // overTLS sends a GET and takes any certificate: which one it is, getTLS and its tests check.
 func overTLS(port int, sni, host, protocol string) (*http.Response, error) {
-	config := &tls.Config{ServerName: sni, InsecureSkipVerify: true, NextProtos: []string{protocol}} //nolint:gosec // see above
+	config := &tls.Config{ServerName: sni, InsecureSkipVerify: true, NextProtos: []string{protocol}}
 	client := &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{
 		DisableKeepAlives: true, ForceAttemptHTTP2: protocol == "h2", TLSClientConfig: config,
 	}}
-	request, err := http.NewRequest(http.MethodGet, fmt.Sprintf("https://127.0.0.1:%d/", port), nil) //nolint:noctx // the client has a timeout
+	request, err := http.NewRequest(http.MethodGet, fmt.Sprintf("https://127.0.0.1:%d/", port), nil)
 	if err != nil {
 		return nil, err
 	}

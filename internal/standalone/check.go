@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -81,10 +82,13 @@ func compileFaults(spec *config.Policy, deps policy.Deps) []status.Condition {
 	return all
 }
 
+// policyField is the head of a message that names a field of a SecurityPolicy.
+var policyField = regexp.MustCompile(`^(spec\.)?(authMode|authorization|basicAuth|cors|jwt|opa)\b`)
+
 // specField names the field below spec at the head of a message once: engines name it with and without
 // spec, and a Rego module is called by its field.
 func specField(message string) string {
-	if !pathForm.MatchString(message) {
+	if !policyField.MatchString(message) {
 		return message
 	}
 	message = "spec." + strings.TrimPrefix(message, "spec.")

@@ -91,33 +91,33 @@ func rejected(result *translator.Result, r xds.Rejection) []status.Condition {
 
 func rejectedListener(listeners []status.Listener, socket, words string) []status.Condition {
 	var all []status.Condition
-	remedy := portRemedy(socket, words)
 	for _, l := range listeners {
-		if !slices.Contains(l.Sockets, socket) {
-			continue
+		if slices.Contains(l.Sockets, socket) {
+			all = append(all, status.Condition{
+				Object: l.Gateway, Ancestor: l.Name, Type: "Programmed", Reason: "Invalid",
+				Message: "Envoy refuses the listener on " + socket + ": " + oneLine(words),
+			})
 		}
-		if remedy != "" {
-			all = append(all, status.Condition{Object: l.Gateway, Ancestor: l.Name, Type: "Accepted", Reason: "PortUnavailable", Message: remedy})
-		}
-		message := "Envoy refuses the listener on " + socket + ": " + oneLine(words)
-		all = append(all, status.Condition{Object: l.Gateway, Ancestor: l.Name, Type: "Programmed", Reason: "Invalid", Message: message})
 	}
 	return all
 }
 
-// portRemedy says what to do about a socket that can't be bound, "" if that isn't the trouble.
-func portRemedy(socket, words string) string {
-	switch {
-	case strings.Contains(words, "Address already in use"):
-		return "another process listens on " + socket + "; stop it or choose another port"
-	case strings.Contains(words, "Permission denied"):
-		return socket + " needs a privilege; choose a port above 1023, give Envoy the capability CAP_NET_BIND_SERVICE, or lower the sysctl net.ipv4.ip_unprivileged_port_start"
-	case strings.Contains(words, "Cannot assign requested address"):
-		return socket + " is no address of this machine; correct spec.addresses of the Gateway"
-	case strings.Contains(words, "cannot bind"):
-		return socket + " can't be bound; see Programmed for Envoy's words"
+// unbound tells of listeners whose address can't be bound, with the remedy.
+func unbound(listeners []status.Listener, withheld map[string]error) []status.Condition {
+	var all []status.Condition
+	for _, l := range listeners {
+		for _, socket := range l.Sockets {
+			if err := withheld[socket]; err != nil {
+				all = append(all,
+					status.Condition{
+						Object: l.Gateway, Ancestor: l.Name, Type: "Accepted", Reason: "PortUnavailable",
+						Message: err.Error() + "; it is tried again every second",
+					},
+					status.Condition{Object: l.Gateway, Ancestor: l.Name, Type: "Programmed", Reason: "Invalid", Message: "not served, see Accepted"})
+			}
+		}
 	}
-	return ""
+	return all
 }
 
 // programmed tells of the listeners that Envoy has taken. One that it was told of and hasn't answered for is

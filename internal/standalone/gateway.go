@@ -93,7 +93,7 @@ func (g *gateway) prepare(ctx context.Context) error {
 		AcceptedPath: g.dir.Path(acceptedFile), OnRefusals: g.statuses.refused,
 		Probe: prober(binary),
 	})
-	g.statuses.live = live{rejections: g.agent.Rejections, keySets: g.jwks.States, inForce: g.inForce}
+	g.statuses.live = live{rejections: g.agent.Rejections, withheld: g.agent.Withheld, keySets: g.jwks.States, inForce: g.inForce}
 	g.report = newReport(g.log)
 	g.pipeline = &pipeline{
 		translator: translator.New(translator.Options{

@@ -56,6 +56,7 @@ type statuses struct {
 // live is what a running gateway can be asked at any time.
 type live struct {
 	rejections func() []xds.Rejection
+	withheld   func() map[string]error // listeners' addresses that can't be bound
 	keySets    func() []jwt.State
 	// inForce reports whether Envoy has answered for everything and no listener is warming. It may wait
 	// for a moment.
@@ -91,7 +92,7 @@ func oneLine(text string) string { return strings.Join(strings.Fields(text), " "
 // objects returns the statuses, and notes about what belongs to no object.
 func (s *statuses) objects(ctx context.Context) (objects []kubestatus.Object, notes []string) {
 	inForce := s.live.inForce(ctx)
-	rejections, keySets := s.live.rejections(), s.live.keySets()
+	rejections, withheld, keySets := s.live.rejections(), s.live.withheld(), s.live.keySets()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.note != "" {
@@ -106,6 +107,7 @@ func (s *statuses) objects(ctx context.Context) (objects []kubestatus.Object, no
 		}
 	}
 	facts := runtimeFacts(s.result, s.faults, s.refusals, rejections, keySets)
+	facts = append(facts, unbound(s.result.Listeners, withheld)...)
 	facts = append(facts, programmed(s.result.Listeners, facts, inForce)...)
 	objects = render(s.set, s.problems, s.result, facts, s.generations.numbers())
 	kubestatus.Stamp(objects, s.last, time.Now())

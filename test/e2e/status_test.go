@@ -1,0 +1,174 @@
+package e2e
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/gatehouse-proxy/gatehouse/internal/gatewaytest"
+	"github.com/gatehouse-proxy/gatehouse/translator/kubestatus"
+)
+
+// statuses asks the running gateway as a user does.
+func statuses(t *testing.T, g *gatewaytest.Gateway) []kubestatus.Object {
+	t.Helper()
+	stdout, stderr, code := command(t, "status", "--server", strings.TrimPrefix(g.Admin, "http://"), "-o", "json")
+	if code > 1 {
+		t.Fatalf("exit %d: %s", code, stderr)
+	}
+	var objects []kubestatus.Object
+	if err := json.Unmarshal([]byte(stdout), &objects); err != nil {
+		t.Fatalf("%v\n%s", err, stdout)
+	}
+	return objects
+}
+
+// awaitStatus waits until the table of the running gateway has a line with all the words, in any place.
+func awaitStatus(t *testing.T, g *gatewaytest.Gateway, words ...string) {
+	t.Helper()
+	gatewaytest.Eventually(t, "status with "+strings.Join(words, " "), func() error {
+		var table strings.Builder
+		if err := kubestatus.Table(&table, statuses(t, g)); err != nil {
+			return err
+		}
+		for line := range strings.Lines(table.String()) {
+			if hasAll(line, words) {
+				return nil
+			}
+		}
+		return errors.New(table.String())
+	})
+}
+
+func hasAll(line string, words []string) bool {
+	line = strings.Join(strings.Fields(line), " ")
+	for _, word := range words {
+		if !strings.Contains(line, word) {
+			return false
+		}
+	}
+	return true
+}
+
+func TestStatusOfARunningGateway(t *testing.T) {
+	t.Parallel()
+	backend, port := gatewaytest.NewBackend(t, "b"), freePort(t)
+	g := gatewaytest.Start(t, map[string]string{
+		"base.yaml": gatewayManifest(port) + "\n---\n" + backendManifest("b", backend.Port),
+		"r.yaml":    routeManifest("r", prefix("/"), "b"),
+	})
+	awaitStatus(t, g, "Gateway default/gw Programmed True Programmed")
+	awaitStatus(t, g, "Gateway default/gw Programmed[http] True Programmed")
+	awaitStatus(t, g, "HTTPRoute default/r Accepted True Accepted")
+	if _, stderr, code := command(t, "status", "--server", strings.TrimPrefix(g.Admin, "http://")); code != 0 || stderr != "" {
+		t.Errorf("exit %d %s, want 0: nothing is wrong", code, stderr)
+	}
+	first := generationOf(statuses(t, g), "r")
+	g.Write(t, "r.yaml", routeManifest("r", prefix("/moved"), "b"))
+	gatewaytest.Await(t, at(port, "/moved"), http.StatusOK)
+	if second := generationOf(statuses(t, g), "r"); second != first+1 {
+		t.Errorf("a changed route has generation %d after %d", second, first)
+	}
+
+	t.Run("a policy that can't be enforced", func(t *testing.T) {
+		g.Write(t, "p.yaml", policyManifest("r", basicSpec)+"\n---\n"+strings.Replace(usersManifest, "{SHA}", "{MD5}", 1))
+		awaitStatus(t, g, "SecurityPolicy default/r Accepted False Invalid", "line 1")
+		g.Remove(t, "p.yaml")
+	})
+	t.Run("a route that Envoy refuses", func(t *testing.T) {
+		g.Write(t, "bad.yaml", route("bad", "", fmt.Sprintf("matches: [{path: {type: RegularExpression, value: '%s'}}]\n%s", refusedByEnvoy, to("b"))))
+		awaitStatus(t, g, "HTTPRoute default/bad Accepted False UnsupportedValue", "Envoy refuses rules[0]")
+		g.Remove(t, "bad.yaml")
+		awaitStatus(t, g, "Gateway default/gw Programmed True")
+	})
+	t.Run("a broken file", func(t *testing.T) {
+		g.Write(t, "r.yaml", "kind: [")
+		gatewaytest.Eventually(t, "a note of the broken file", func() error {
+			stdout, stderr, _ := command(t, "status", "--server", strings.TrimPrefix(g.Admin, "http://"))
+			if !strings.Contains(stderr, "r.yaml") || !strings.Contains(stdout, "default/r ") {
+				return errors.New(stdout + stderr)
+			}
+			return nil
+		})
+	})
+}
+
+func generationOf(objects []kubestatus.Object, route string) int64 {
+	for i := range objects {
+		if objects[i].Kind == "HTTPRoute" && objects[i].Metadata.Name == route {
+			return objects[i].Metadata.Generation
+		}
+	}
+	return -1
+}
+
+// TestStatusOfATakenPort: the listener says so and what to do, and the others serve.
+func TestStatusOfATakenPort(t *testing.T) {
+	t.Parallel()
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	backend, port := gatewaytest.NewBackend(t, "b"), freePort(t)
+	gateway := strings.Replace(gatewayManifest(port), "protocol: HTTP}]",
+		fmt.Sprintf("protocol: HTTP}, {name: taken, port: %d, protocol: HTTP}]", taken.Addr().(*net.TCPAddr).Port), 1) //nolint:forcetypeassert // of a TCP listener
+	g := gatewaytest.Start(t, all(gateway, backendManifest("b", backend.Port), routeManifest("r", prefix("/"), "b")))
+	awaitStatus(t, g, "Gateway default/gw Accepted[taken] False PortUnavailable", "choose another port")
+	awaitStatus(t, g, "Gateway default/gw Programmed[taken] False")
+	awaitStatus(t, g, "Gateway default/gw Programmed[http] True")
+	if _, _, code := command(t, "status", "--server", strings.TrimPrefix(g.Admin, "http://")); code != 1 {
+		t.Errorf("exit %d, want 1: a listener doesn't serve", code)
+	}
+}
+
+// TestStatusWithoutTheSource: what Envoy last accepted serves, and the status says so.
+func TestStatusWithoutTheSource(t *testing.T) {
+	t.Parallel()
+	backend, port := gatewaytest.NewBackend(t, "b"), freePort(t)
+	g := gatewaytest.Start(t, all(gatewayManifest(port), backendManifest("b", backend.Port), routeManifest("r", prefix("/"), "b")))
+	gatewaytest.AwaitFile(t, g.State+"/accepted.json")
+	g.Stop(t)
+	if err := os.RemoveAll(g.Dir); err != nil {
+		t.Fatal(err)
+	}
+	again := gatewaytest.Start(t, nil, gatewaytest.Args("--state", g.State), gatewaytest.Paths(g.Dir))
+	_, stderr, _ := command(t, "status", "--server", strings.TrimPrefix(again.Admin, "http://"))
+	if !strings.Contains(stderr, "last configuration that Envoy accepted serves") {
+		t.Errorf("the status doesn't say so: %s", stderr)
+	}
+}
+
+func TestStatusOfFiles(t *testing.T) {
+	t.Parallel()
+	good := writeFile(t, gatewayManifest(freePort(t)))
+	bad := writeFile(t, gatewayManifest(freePort(t))+"\n---\n"+routeManifest("r", prefix("/"), "missing"))
+	for name, test := range map[string]struct {
+		args []string
+		code int
+		says string
+	}{
+		"table":            {[]string{"-f", good}, 0, "Programmed"},
+		"yaml":             {[]string{"-f", good, "-o", "yaml"}, 0, "reason: Pending"},
+		"json":             {[]string{"-f", good, "-o", "json"}, 0, `"supportedKinds"`},
+		"fault":            {[]string{"-f", bad}, 1, "BackendNotFound"},
+		"unknown format":   {[]string{"-f", good, "-o", "xml"}, 2, "xml"},
+		"files and server": {[]string{"-f", good, "--server", "127.0.0.1:1"}, 2, "choose one"},
+		"bad address":      {[]string{"--server", "x"}, 2, "host:port"},
+		"no gateway":       {[]string{"--server", fmt.Sprintf("127.0.0.1:%d", freePort(t))}, 3, "gatehouse run"},
+		"no file":          {[]string{"-f", "/nonexistent"}, 1, "/nonexistent"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			stdout, stderr, code := command(t, append([]string{"status"}, test.args...)...)
+			if code != test.code || !strings.Contains(stdout+stderr, test.says) {
+				t.Errorf("exit %d, want %d and %q in:\n%s%s", code, test.code, test.says, stdout, stderr)
+			}
+		})
+	}
+}

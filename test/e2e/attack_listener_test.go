@@ -94,7 +94,7 @@ spec:
 	if len(backend.Requests()) != 0 {
 		t.Error("a request reached the backend")
 	}
-	if out := g.Output(); !strings.Contains(out, "ClientIPDetectionConflict") {
+	if out := g.Output(); !strings.Contains(out, "detects the client's address otherwise") {
 		t.Error("the log doesn't tell of the conflict")
 	}
 }

@@ -4,10 +4,12 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"regexp"
+	"regexp/syntax"
 
 	listener "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
 	route "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 	hcm "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
+	matcher "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
 	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
 
@@ -85,8 +87,10 @@ func Trial(pieces []Piece) ([]byte, error) {
 	return YAML(b)
 }
 
-// StandIns returns what may replace a refused route, the better one first: the same match with a 503,
-// then, in case it is the match that Envoy refuses, the widest match that covers it.
+// StandIns returns what may replace a refused route, the better one first: the same match with a 503;
+// then, in case it is the match that Envoy refuses, one whose expressions are simpler and match all that
+// the refused ones do, so that nothing meant for the route reaches a wider one; at last, behind all
+// others, the widest match.
 func StandIns(p Piece, words string) []Replacement {
 	refused := &route.Route{}
 	if proto.Unmarshal(p.Body, refused) != nil {
@@ -97,10 +101,47 @@ func StandIns(p Piece, words string) []Replacement {
 		respond(r, 503)
 		return Replacement{Route: p.Name, Words: words, Body: marshal(r), Last: last}
 	}
-	// Behind the others it opens what a wider rule has open; that must not be what a policy was to protect.
-	_, checked := refused.TypedPerFilterConfig[filterAuthorizer]
-	_, sealed := refused.TypedPerFilterConfig[filterSeal]
-	return []Replacement{standIn(refused.Match, false), standIn(widest(refused.Match), !checked && !sealed)}
+	return []Replacement{
+		standIn(refused.GetMatch(), false), standIn(simpler(refused.GetMatch()), false), standIn(widest(refused.GetMatch()), true),
+	}
+}
+
+// simpler replaces counted repetitions, which make an expression's program large, by unbounded ones.
+func simpler(m *route.RouteMatch) *route.RouteMatch {
+	out, ok := proto.Clone(m).(*route.RouteMatch)
+	if !ok {
+		return m
+	}
+	simplify(out.GetSafeRegex())
+	for _, h := range out.GetHeaders() {
+		simplify(h.GetStringMatch().GetSafeRegex())
+	}
+	for _, q := range out.GetQueryParameters() {
+		simplify(q.GetStringMatch().GetSafeRegex())
+	}
+	return out
+}
+
+func simplify(m *matcher.RegexMatcher) {
+	if m == nil {
+		return
+	}
+	if parsed, err := syntax.Parse(m.GetRegex(), syntax.Perl); err == nil {
+		unbound(parsed)
+		m.Regex = parsed.String()
+	}
+}
+
+func unbound(expression *syntax.Regexp) {
+	for _, part := range expression.Sub {
+		unbound(part)
+	}
+	if expression.Op == syntax.OpRepeat {
+		expression.Op = syntax.OpStar
+		if expression.Min > 0 {
+			expression.Op = syntax.OpPlus
+		}
+	}
 }
 
 // widest keeps of a match what Envoy is sure to take: no regular expression.

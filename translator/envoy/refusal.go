@@ -48,14 +48,32 @@ func compiles(expression string) bool {
 // literalPrefix returns what everything that the expression was meant for begins with.
 func literalPrefix(expression string) string {
 	end := strings.IndexAny(expression, `\.+*?()|[]{}^$`)
-	first, _, alternatives := strings.Cut(expression, "|")
 	switch {
 	case end < 0:
 		return expression
-	case alternatives && !strings.Contains(first, "("):
-		return "" // an alternative of the whole
+	case hasAlternatives(expression):
+		return ""
 	case end > 0 && strings.IndexByte("*?{", expression[end]) >= 0:
 		end-- // the operator makes the character before it optional
 	}
 	return expression[:end]
+}
+
+// hasAlternatives reports whether a | may stand outside of every group. Of an expression that doesn't
+// parse one can't be sure where groups end: any | counts that doesn't follow more ( than ).
+func hasAlternatives(expression string) bool {
+	depth := 0
+	for i := range len(expression) {
+		switch expression[i] {
+		case '(':
+			depth++
+		case ')':
+			depth--
+		case '|':
+			if depth <= 0 {
+				return true
+			}
+		}
+	}
+	return depth != 0 && strings.Contains(expression, "|")
 }

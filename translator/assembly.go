@@ -99,7 +99,7 @@ func (a *assembly) bind() {
 
 func conflict(l *gatewayapi.Listener, others []*gatewayapi.Listener) (reason, message string) {
 	for _, o := range others {
-		where := fmt.Sprintf("listener %s of Gateway %s/%s", o.Name, o.Namespace, o.Gateway)
+		where := fmt.Sprintf("listener %s of %s", o.Name, o.Key())
 		switch {
 		case o.TLS != l.TLS:
 			return "ProtocolConflict", fmt.Sprintf("%s uses %s with another protocol; choose another port", where, l.Socket())

@@ -14,7 +14,6 @@ import (
 // success. What must not be left out for security is refused where it would have applied.
 func unsupported(set *resource.Set) []status.Condition {
 	var all []status.Condition
-	tell(&all, "ListenerSet", set.ListenerSets)
 	tell(&all, "GRPCRoute", set.GRPCRoutes)
 	tell(&all, "TLSRoute", set.TLSRoutes)
 	tell(&all, "TCPRoute", set.TCPRoutes)

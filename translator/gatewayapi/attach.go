@@ -2,11 +2,9 @@ package gatewayapi
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
-	corev1 "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/labels"
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	"github.com/gatehouse-proxy/gatehouse/translator/memo"
@@ -64,19 +62,24 @@ func attachParent(v *memo.View, route *gatewayv1.HTTPRoute, parent gatewayv1.Par
 	if parent.Namespace != nil {
 		namespace = string(*parent.Namespace)
 	}
-	ancestor = fmt.Sprintf("Gateway %s/%s", namespace, parent.Name)
-	if parent.Kind != nil && *parent.Kind != "Gateway" {
-		return string(*parent.Kind) + " " + string(parent.Name), "InvalidKind", "parentRefs: only a Gateway can be a parent"
+	owner := resource.Key{Kind: "Gateway", Namespace: namespace, Name: string(parent.Name)}
+	if parent.Kind != nil {
+		owner.Kind = string(*parent.Kind)
 	}
-	gateway := memo.Read[*Gateway](v, memo.Key{Kind: GatewayKind, Namespace: namespace, Name: string(parent.Name)})
-	switch {
-	case gateway.Foreign:
+	ancestor = owner.String()
+	if owner.Kind != "Gateway" && owner.Kind != "ListenerSet" {
+		return owner.Kind + " " + owner.Name, "InvalidKind", "parentRefs: only a Gateway or a ListenerSet can be a parent"
+	}
+	gateway := parentGateway(v, owner)
+	if gateway.Foreign {
 		return ancestor, "", ""
-	case len(gateway.Listeners) == 0:
+	}
+	listeners := slices.DeleteFunc(slices.Clone(gateway.Listeners), func(l *Listener) bool { return l.Owner != owner })
+	if len(listeners) == 0 {
 		return ancestor, "NoMatchingParent", "parentRefs: " + ancestor + " doesn't exist or has no usable address and listener"
 	}
 	matching, allowed, attached := 0, 0, false
-	for _, listener := range gateway.Listeners {
+	for _, listener := range listeners {
 		if !parentMatches(parent, listener) {
 			continue
 		}
@@ -109,7 +112,7 @@ func parentMatches(parent gatewayv1.ParentReference, l *Listener) bool {
 // allows reports whether HTTPRoutes of a namespace may attach to the listener (allowedRoutes).
 func allows(v *memo.View, l *Listener, namespace string) bool {
 	if l.Routes == nil {
-		return namespace == l.Namespace
+		return namespace == l.Owner.Namespace
 	}
 	return allowsKind(l.Routes.Kinds) && allowsNamespace(v, l, l.Routes.Namespaces, namespace)
 }
@@ -125,17 +128,15 @@ func allowsKind(kinds []gatewayv1.RouteGroupKind) bool {
 
 func allowsNamespace(v *memo.View, l *Listener, from *gatewayv1.RouteNamespaces, namespace string) bool {
 	if from == nil || from.From == nil {
-		return namespace == l.Namespace
+		return namespace == l.Owner.Namespace
 	}
 	switch *from.From {
 	case gatewayv1.NamespacesFromAll:
 		return true
 	case gatewayv1.NamespacesFromSame:
-		return namespace == l.Namespace
+		return namespace == l.Owner.Namespace
 	case gatewayv1.NamespacesFromSelector:
-		selector, err := metav1.LabelSelectorAsSelector(from.Selector)
-		object := memo.Read[*corev1.Namespace](v, memo.Key{Kind: "Namespace", Name: namespace})
-		return err == nil && object != nil && selector.Matches(labels.Set(object.Labels))
+		return selects(v, from.Selector, namespace)
 	}
 	return false
 }

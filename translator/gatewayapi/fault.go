@@ -6,6 +6,7 @@ import (
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	"github.com/gatehouse-proxy/gatehouse/translator/memo"
+	"github.com/gatehouse-proxy/gatehouse/translator/resource"
 	"github.com/gatehouse-proxy/gatehouse/translator/status"
 )
 
@@ -15,14 +16,14 @@ func (l *Listener) refuse(condition, reason, message string) {
 }
 
 // certificateReason tells in the Gateway API's words why a listener has no certificate.
-func certificateReason(v *memo.View, namespace string, tls *gatewayv1.ListenerTLSConfig) string {
+func certificateReason(v *memo.View, owner resource.Key, tls *gatewayv1.ListenerTLSConfig) string {
 	if tls == nil {
 		return string(gatewayv1.ListenerReasonInvalidCertificateRef)
 	}
 	if tls.Mode != nil && *tls.Mode != gatewayv1.TLSModeTerminate {
 		return string(gatewayv1.ListenerReasonUnsupportedValue)
 	}
-	from := Referrer{Group: gatewayv1.GroupName, Kind: "Gateway", Namespace: namespace}
+	from := Referrer{Group: gatewayv1.GroupName, Kind: owner.Kind, Namespace: owner.Namespace}
 	for _, ref := range tls.CertificateRefs {
 		if ref.Namespace != nil && !Granted(v, from, "", "Secret", string(*ref.Namespace), string(ref.Name)) {
 			return string(gatewayv1.ListenerReasonRefNotPermitted)

@@ -21,6 +21,7 @@ type Input struct {
 	tables   map[memo.Kind]func(namespace, name string) any
 	slices   map[memo.Key]*List[*discoveryv1.EndpointSlice]
 	grants   map[memo.Key]*List[*gatewayv1.ReferenceGrant]
+	sets     map[memo.Key]*List[*gatewayv1.ListenerSet]
 	policies map[memo.Key]*List[Targeting]
 	reasons  map[string]*string
 }
@@ -33,6 +34,7 @@ type List[T comparable] struct{ Items []T }
 const (
 	slicesOf   memo.Kind = "EndpointSlices of Service"
 	grantsIn   memo.Kind = "ReferenceGrants in namespace"
+	setsOf     memo.Kind = "ListenerSets of Gateway"
 	policiesOf memo.Kind = "policies of "
 )
 
@@ -63,6 +65,9 @@ func NewInput(set *resource.Set, prev *Input) *Input {
 	in.grants = group(set.ReferenceGrants.All(), prev.grants, func(g *gatewayv1.ReferenceGrant) memo.Key {
 		return memo.Key{Kind: grantsIn, Namespace: g.Namespace}
 	})
+	in.sets = group(byAge(set.ListenerSets.All()), prev.sets, func(s *gatewayv1.ListenerSet) memo.Key {
+		return memo.Key{Kind: setsOf, Namespace: GatewayOf(s).Namespace, Name: GatewayOf(s).Name}
+	})
 	in.policies = targetIndex(set, prev.policies)
 	return in
 }
@@ -77,6 +82,8 @@ func (in *Input) Leaf(key memo.Key) any {
 		return pointer(in.slices[key])
 	case grantsIn:
 		return pointer(in.grants[key])
+	case setsOf:
+		return pointer(in.sets[key])
 	case invalidKind:
 		return in.invalid(key)
 	}
@@ -110,6 +117,7 @@ func tables(set *resource.Set) map[memo.Kind]func(namespace, name string) any {
 		"GatewayClass":         lookup(set.GatewayClasses),
 		"Gateway":              lookup(set.Gateways),
 		"HTTPRoute":            lookup(set.HTTPRoutes),
+		"ListenerSet":          lookup(set.ListenerSets),
 		"Namespace":            lookup(set.Namespaces),
 		"Service":              lookup(set.Services),
 		"Secret":               lookup(set.Secrets),

@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"slices"
 	"strconv"
+	"strings"
 
 	egv1alpha1 "github.com/envoyproxy/gateway/api/v1alpha1"
 	corev1 "k8s.io/api/core/v1"
@@ -29,13 +30,15 @@ type Gateway struct {
 // Listener is one listener of a Gateway on one address. Immutable.
 type Listener struct {
 	Namespace, Gateway, Name string
-	Created                  int64 // the Gateway's creation in Unix seconds: the older wins a conflict
-	Address                  string
-	Port                     uint16
-	TLS                      bool
-	Hostname                 string // "" is any
-	Certificates             []Certificate
-	Client                   ClientSettings
+	// Owner is the Gateway, or the ListenerSet that adds the listener to it.
+	Owner        resource.Key
+	Created      int64 // the Gateway's creation in Unix seconds: the older wins a conflict
+	Address      string
+	Port         uint16
+	TLS          bool
+	Hostname     string // "" is any
+	Certificates []Certificate
+	Client       ClientSettings
 	// Fault says why the listener can't serve; such a one is not programmed.
 	Fault string
 	// FaultType and FaultReason are the condition that tells so: Accepted, ResolvedRefs or Programmed.
@@ -64,15 +67,13 @@ func (l *Listener) Socket() string {
 // its own, since its filter chain is chosen by SNI.
 func (l *Listener) RouteConfig() string {
 	if l.TLS {
-		return fmt.Sprintf("gateway/%s/%s/listener/%s", l.Namespace, l.Gateway, l.Name)
+		return fmt.Sprintf("%s/%s/%s/listener/%s", strings.ToLower(l.Owner.Kind), l.Owner.Namespace, l.Owner.Name, l.Name)
 	}
 	return "http/" + l.Socket()
 }
 
-// Key names the Gateway.
-func (l *Listener) Key() resource.Key {
-	return resource.Key{Kind: "Gateway", Namespace: l.Namespace, Name: l.Gateway}
-}
+// Key names the Gateway, or the ListenerSet that adds the listener to it.
+func (l *Listener) Key() resource.Key { return l.Owner }
 
 // Classes decides which Gateways are ours.
 type Classes struct {
@@ -100,21 +101,27 @@ func (c Classes) Rule(v *memo.View, key memo.Key) any {
 		})
 	}
 	for i := range gateway.Spec.Listeners {
-		out.Conditions = append(out.Conditions, kindConditions(object, &gateway.Spec.Listeners[i])...)
-		for _, address := range addresses {
-			listener := resolveListener(v, gateway, &gateway.Spec.Listeners[i], address)
-			if listener.Fault != "" {
-				out.Conditions = append(out.Conditions, status.Condition{
-					Object: object, Ancestor: listener.Name, Type: listener.FaultType, Reason: listener.FaultReason, Message: listener.Fault,
-				})
-			}
-			if listener.FaultType == "Programmed" { // by its ClientTrafficPolicy
-				out.Conditions = append(out.Conditions, blame(v, listener)...)
-			}
-			out.Listeners = append(out.Listeners, listener)
-		}
+		out.add(v, gateway, object, &gateway.Spec.Listeners[i], addresses)
 	}
+	out.addSets(v, gateway, addresses)
 	return out
+}
+
+// add resolves a listener of the Gateway, or of a ListenerSet of it, on every address.
+func (g *Gateway) add(v *memo.View, gateway *gatewayv1.Gateway, owner resource.Key, spec *gatewayv1.Listener, addresses []string) {
+	g.Conditions = append(g.Conditions, kindConditions(owner, spec)...)
+	for _, address := range addresses {
+		listener := resolveListener(v, gateway, owner, spec, address)
+		if listener.Fault != "" {
+			g.Conditions = append(g.Conditions, status.Condition{
+				Object: owner, Ancestor: listener.Name, Type: listener.FaultType, Reason: listener.FaultReason, Message: listener.Fault,
+			})
+		}
+		if listener.FaultType == "Programmed" { // by its ClientTrafficPolicy
+			g.Conditions = append(g.Conditions, blame(v, listener)...)
+		}
+		g.Listeners = append(g.Listeners, listener)
+	}
 }
 
 // ours accepts a class that isn't there: stand-alone configurations may leave it out.
@@ -146,10 +153,10 @@ func listenAddresses(gateway *gatewayv1.Gateway) (addresses []string, fault stri
 	return addresses, fault
 }
 
-func resolveListener(v *memo.View, gateway *gatewayv1.Gateway, spec *gatewayv1.Listener, address string) *Listener {
+func resolveListener(v *memo.View, gateway *gatewayv1.Gateway, owner resource.Key, spec *gatewayv1.Listener, address string) *Listener {
 	port, isPort := PortNumber(spec.Port)
 	l := &Listener{
-		Namespace: gateway.Namespace, Gateway: gateway.Name, Name: string(spec.Name),
+		Namespace: gateway.Namespace, Gateway: gateway.Name, Owner: owner, Name: string(spec.Name),
 		Created: gateway.CreationTimestamp.Unix(), Address: address, Port: port, Routes: spec.AllowedRoutes,
 	}
 	if spec.Hostname != nil {
@@ -160,8 +167,8 @@ func resolveListener(v *memo.View, gateway *gatewayv1.Gateway, spec *gatewayv1.L
 	case gatewayv1.HTTPSProtocolType:
 		l.TLS = true
 		var fault string
-		if l.Certificates, fault = certificates(v, gateway.Namespace, spec.TLS); fault != "" {
-			reason := certificateReason(v, gateway.Namespace, spec.TLS)
+		if l.Certificates, fault = certificates(v, owner, spec.TLS); fault != "" {
+			reason := certificateReason(v, owner, spec.TLS)
 			l.refuse(conditionOf(reason), reason, fault)
 		}
 	default:
@@ -181,7 +188,7 @@ func resolveListener(v *memo.View, gateway *gatewayv1.Gateway, spec *gatewayv1.L
 	return l
 }
 
-func certificates(v *memo.View, namespace string, tls *gatewayv1.ListenerTLSConfig) ([]Certificate, string) {
+func certificates(v *memo.View, owner resource.Key, tls *gatewayv1.ListenerTLSConfig) ([]Certificate, string) {
 	if tls == nil || len(tls.CertificateRefs) == 0 {
 		return nil, "tls.certificateRefs is missing: name a Secret of type kubernetes.io/tls"
 	}
@@ -190,7 +197,7 @@ func certificates(v *memo.View, namespace string, tls *gatewayv1.ListenerTLSConf
 	}
 	var all []Certificate
 	for _, ref := range tls.CertificateRefs {
-		secret, fault := ReadSecret(v, Referrer{Group: gatewayv1.GroupName, Kind: "Gateway", Namespace: namespace}, ref)
+		secret, fault := ReadSecret(v, Referrer{Group: gatewayv1.GroupName, Kind: owner.Kind, Namespace: owner.Namespace}, ref)
 		if fault != "" {
 			return nil, "tls.certificateRefs: " + fault
 		}

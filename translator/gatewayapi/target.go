@@ -163,12 +163,8 @@ func appendMatching[T resource.Object](all []target, kind string, objects []T, m
 // matter where it merges.
 func Chain(v *memo.View, policyKind string, route *gatewayv1.HTTPRoute, rule string, listener *Listener) []Targeting {
 	onRoute := targetKey(policyKind, "HTTPRoute", route.Namespace, route.Name)
-	onGateway := targetKey(policyKind, "Gateway", listener.Namespace, listener.Gateway)
 	var chain []Targeting
-	for _, level := range []struct {
-		key     memo.Key
-		section string
-	}{{onRoute, rule}, {onRoute, ""}, {onGateway, listener.Name}, {onGateway, ""}} {
+	for _, level := range append([]level{{onRoute, rule}, {onRoute, ""}}, levels(policyKind, listener)...) {
 		if t, ok := prevailing(v, level.key, level.section); ok && !slices.ContainsFunc(chain, t.samePolicy) {
 			chain = append(chain, t)
 		}
@@ -181,19 +177,17 @@ func (t Targeting) samePolicy(o Targeting) bool { return t.Key() == o.Key() }
 
 // EffectiveOnListener finds the policy of one kind that applies to a listener.
 func EffectiveOnListener(v *memo.View, policyKind string, listener *Listener) (Targeting, bool) {
-	return targeting(v, targetKey(policyKind, "Gateway", listener.Namespace, listener.Gateway), listener.Name)
+	for _, level := range levels(policyKind, listener) {
+		if t, ok := prevailing(v, level.key, level.section); ok {
+			return t, true
+		}
+	}
+	return Targeting{}, false
 }
 
 // demandsTLS reports whether a BackendTLSPolicy names the Service or Backend.
 func demandsTLS(v *memo.View, kind, namespace, name string) bool {
 	return memo.Read[*List[Targeting]](v, targetKey("BackendTLSPolicy", kind, namespace, name)) != nil
-}
-
-func targeting(v *memo.View, key memo.Key, section string) (Targeting, bool) {
-	if t, ok := prevailing(v, key, section); ok {
-		return t, true
-	}
-	return prevailing(v, key, "")
 }
 
 // prevailing finds the policy in force on exactly that section; "" is the whole object.

@@ -9,6 +9,7 @@ package xds
 import (
 	"errors"
 	"log/slog"
+	"strings"
 	"sync"
 
 	discovery "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
@@ -144,7 +145,22 @@ func (s *Server) isRejected(id resourceID) bool {
 	return yes
 }
 
+// maxWords bounds what is kept of a refusal.
+const maxWords = 600
+
+// brief keeps Envoy's reason. Where a field breaks a rule of its proto Envoy appends the whole resource,
+// and that may hold seals and credentials.
+func brief(words string) string {
+	words, _, _ = strings.Cut(words, " | ")
+	words = strings.Join(strings.Fields(words), " ")
+	if len(words) > maxWords {
+		words = strings.ToValidUTF8(words[:maxWords], "") + "…"
+	}
+	return words
+}
+
 func (s *Server) reject(id resourceID, text string) {
+	text = brief(text)
 	s.mu.Lock()
 	s.rejected[id] = text
 	s.mu.Unlock()

@@ -82,7 +82,7 @@ func locus(c status.Condition) (field, message string) {
 	}
 	base := ""
 	switch {
-	case c.Object.Kind == "Gateway" && c.Ancestor != "":
+	case (c.Object.Kind == "Gateway" || c.Object.Kind == "ListenerSet") && c.Ancestor != "":
 		base = "spec.listeners[" + c.Ancestor + "]"
 	case c.Rule > 0:
 		base = "spec.rules[" + strconv.Itoa(c.Rule-1) + "]"

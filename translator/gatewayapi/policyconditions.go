@@ -116,7 +116,7 @@ func (c *policyConditions) hide(in *Input, policyKind string, target Target, ite
 		if !ok || len(items) == 0 || c.merges(items[0]) {
 			return
 		}
-		for _, gateway := range parentGateways(route) {
+		for _, gateway := range parentGateways(c.set, route) {
 			for _, t := range gateway.policies(in, policyKind) {
 				at := hiding{t.Key(), Target{Kind: "Gateway", Namespace: gateway.Namespace, Name: gateway.Name, Section: t.Section}}
 				c.hidden[at] = append(c.hidden[at], fmt.Sprintf("HTTPRoute %s/%s (%s)", route.Namespace, route.Name, items[0].Key()))
@@ -202,12 +202,13 @@ func (c *policyConditions) unselective() {
 }
 
 // parentGateways lists the Gateways that a route names as its parents.
-func parentGateways(route *gatewayv1.HTTPRoute) []Target {
-	return ParentTargets(route.Namespace, route.Spec.ParentRefs)
+func parentGateways(set *resource.Set, route *gatewayv1.HTTPRoute) []Target {
+	return ParentTargets(set, route.Namespace, route.Spec.ParentRefs)
 }
 
-// ParentTargets lists the Gateways among parentRefs, each with the section that is named, sorted.
-func ParentTargets(namespace string, refs []gatewayv1.ParentReference) []Target {
+// ParentTargets lists the Gateways among parentRefs, each with the section that is named, sorted. A
+// ListenerSet stands for its Gateway.
+func ParentTargets(set *resource.Set, namespace string, refs []gatewayv1.ParentReference) []Target {
 	var all []Target
 	for _, ref := range refs {
 		t := Target{Kind: "Gateway", Namespace: namespace, Name: string(ref.Name)}
@@ -219,6 +220,12 @@ func ParentTargets(namespace string, refs []gatewayv1.ParentReference) []Target 
 		}
 		if ref.SectionName != nil {
 			t.Section = string(*ref.SectionName)
+		}
+		if t.Kind == "ListenerSet" {
+			if of, ok := set.ListenerSets.Get(t.Namespace, t.Name); ok {
+				gateway := GatewayOf(of)
+				t = Target{Kind: gateway.Kind, Namespace: gateway.Namespace, Name: gateway.Name}
+			}
 		}
 		if t.Kind == "Gateway" {
 			all = append(all, t)

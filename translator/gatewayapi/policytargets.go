@@ -60,6 +60,14 @@ func sectionsOf(set *resource.Set, t Target) (sections []string, exists bool) {
 			sections = listenerNames(gateway.Spec.Listeners)
 		}
 		return sections, ok
+	case "ListenerSet":
+		listeners, ok := set.ListenerSets.Get(t.Namespace, t.Name)
+		if ok {
+			for i := range listeners.Spec.Listeners {
+				sections = append(sections, string(listeners.Spec.Listeners[i].Name))
+			}
+		}
+		return sections, ok
 	case "HTTPRoute":
 		route, ok := set.HTTPRoutes.Get(t.Namespace, t.Name)
 		if ok {
@@ -106,8 +114,6 @@ func listenerNames(listeners []gatewayv1.Listener) []string {
 // has reports whether a target of a kind without known sections exists.
 func has(set *resource.Set, t Target) (ok bool) {
 	switch t.Kind {
-	case "ListenerSet":
-		_, ok = set.ListenerSets.Get(t.Namespace, t.Name)
 	case "TLSRoute":
 		_, ok = set.TLSRoutes.Get(t.Namespace, t.Name)
 	case "TCPRoute":

@@ -40,23 +40,29 @@ func (r *renderer) served(controller string) bool {
 }
 
 func (r *renderer) gateway(key resource.Key, gateway *gatewayv1.Gateway, generation int64) Status {
+	own, byListener := split(r.said(key))
 	var s Status
-	var own []status.Condition
-	byListener := map[string][]status.Condition{}
-	for _, c := range r.said(key) {
-		if c.Ancestor == "" {
-			own = append(own, c)
-		} else {
-			byListener[c.Ancestor] = append(byListener[c.Ancestor], c)
-		}
-	}
 	for i := range gateway.Spec.Listeners {
 		l := &gateway.Spec.Listeners[i]
 		s.Listeners = append(s.Listeners, r.listener(key, l, byListener[string(l.Name)], generation))
 	}
 	s.Conditions = gatewayConditions(own, s.Listeners, generation)
 	s.Addresses = addresses(gateway, s.Listeners)
+	s.AttachedListenerSets = r.attachedSets(key)
 	return s
+}
+
+// split separates what was said of the object itself from what was said of its listeners.
+func split(said []status.Condition) (own []status.Condition, byListener map[string][]status.Condition) {
+	byListener = map[string][]status.Condition{}
+	for _, c := range said {
+		if c.Ancestor == "" {
+			own = append(own, c)
+		} else {
+			byListener[c.Ancestor] = append(byListener[c.Ancestor], c)
+		}
+	}
+	return own, byListener
 }
 
 // addresses are those that are bound. All interfaces are told as what they are: which of this machine's
@@ -126,9 +132,13 @@ func whyNot(said []status.Condition) string {
 // gatewayConditions sums the listeners up.
 func gatewayConditions(own []status.Condition, listeners []gatewayv1.ListenerStatus, generation int64) []metav1.Condition {
 	var bad, programmed, pending []string
+	refused := 0
 	for i := range listeners {
 		l := &listeners[i]
-		if is(l.Conditions, typeAccepted, metav1.ConditionFalse) || is(l.Conditions, typeResolvedRefs, metav1.ConditionFalse) {
+		if is(l.Conditions, typeAccepted, metav1.ConditionFalse) {
+			refused++
+			bad = append(bad, string(l.Name))
+		} else if is(l.Conditions, typeResolvedRefs, metav1.ConditionFalse) {
 			bad = append(bad, string(l.Name))
 		}
 		switch {
@@ -142,7 +152,7 @@ func gatewayConditions(own []status.Condition, listeners []gatewayv1.ListenerSta
 	if len(bad) > 0 {
 		accepted.Reason = string(gatewayv1.GatewayReasonListenersNotValid)
 		accepted.Message = "listeners with faults: " + strings.Join(bad, ", ") + "; see their conditions"
-		accepted.True = len(bad) < len(listeners)
+		accepted.True = refused < len(listeners)
 	}
 	own = append(own, accepted)
 	switch {

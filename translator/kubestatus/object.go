@@ -25,9 +25,11 @@ type Metadata struct {
 
 // Status has the fields of every kind's status; those that the kind doesn't have are empty.
 type Status struct {
-	// Addresses and Listeners are a Gateway's.
+	// Addresses and Listeners are a Gateway's, the latter a ListenerSet's too.
 	Addresses []gatewayv1.GatewayStatusAddress `json:"addresses,omitempty"`
 	Listeners []gatewayv1.ListenerStatus       `json:"listeners,omitempty"`
+	// AttachedListenerSets is the number of ListenerSets that a Gateway takes.
+	AttachedListenerSets *int32 `json:"attachedListenerSets,omitempty"`
 	// Parents are a route's, in the order of spec.parentRefs.
 	Parents []gatewayv1.RouteParentStatus `json:"parents,omitempty"`
 	// Ancestors are a policy's, at most 16.

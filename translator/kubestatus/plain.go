@@ -7,7 +7,6 @@ import (
 
 // plainObjects renders kinds whose status is a list of conditions.
 func (r *renderer) plainObjects() {
-	plain(r, "ListenerSet", r.Set.ListenerSets)
 	plain(r, "EnvoyProxy", r.Set.EnvoyProxies)
 	plain(r, "HTTPRouteFilter", r.Set.HTTPRouteFilters)
 }

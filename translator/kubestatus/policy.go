@@ -101,6 +101,9 @@ func (r *renderer) gatewaysOf(target gatewayapi.Target) []gatewayapi.Target {
 	}
 	var refs []gatewayv1.ParentReference
 	switch target.Kind {
+	case "ListenerSet":
+		kind := gatewayv1.Kind("ListenerSet")
+		refs = []gatewayv1.ParentReference{{Kind: &kind, Name: gatewayv1.ObjectName(target.Name)}}
 	case "HTTPRoute":
 		if route, ok := r.Set.HTTPRoutes.Get(target.Namespace, target.Name); ok {
 			refs = route.Spec.ParentRefs
@@ -122,7 +125,7 @@ func (r *renderer) gatewaysOf(target gatewayapi.Target) []gatewayapi.Target {
 			refs = route.Spec.ParentRefs
 		}
 	}
-	return gatewayapi.ParentTargets(target.Namespace, refs)
+	return gatewayapi.ParentTargets(r.Set, target.Namespace, refs)
 }
 
 // classTarget is the ancestor of a policy that names nothing.

@@ -43,6 +43,7 @@ func Render(in Input) []Object {
 		r.listeners[l.Gateway][l.Name] = l
 	}
 	r.gatewayObjects()
+	r.listenerSets()
 	r.routeObjects()
 	r.policyObjects()
 	r.plainObjects()

@@ -7,6 +7,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
+	"github.com/gatehouse-proxy/gatehouse/translator/gatewayapi"
 	"github.com/gatehouse-proxy/gatehouse/translator/resource"
 	"github.com/gatehouse-proxy/gatehouse/translator/status"
 )
@@ -58,16 +59,14 @@ func (r *renderer) route(kind string, object metav1.Object, refs []gatewayv1.Par
 	r.add(key, generation, s)
 }
 
-// parentGateway returns the Gateway of a parentRef; nil for one that isn't there.
+// parentGateway returns the Gateway of a parentRef, by itself or by a ListenerSet; nil for one that isn't
+// there.
 func (r *renderer) parentGateway(namespace string, ref gatewayv1.ParentReference) *gatewayv1.Gateway {
-	if ref.Kind != nil && *ref.Kind != "Gateway" {
-		return nil
+	for _, key := range gatewayapi.ParentTargets(r.Set, namespace, []gatewayv1.ParentReference{ref}) {
+		gateway, _ := r.Set.Gateways.Get(key.Namespace, key.Name)
+		return gateway
 	}
-	if ref.Namespace != nil {
-		namespace = string(*ref.Namespace)
-	}
-	gateway, _ := r.Set.Gateways.Get(namespace, string(ref.Name))
-	return gateway
+	return nil
 }
 
 // foreign reports whether another controller answers for a parent.

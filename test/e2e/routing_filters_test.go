@@ -79,6 +79,10 @@ func TestRouteCORS(t *testing.T) {
 		route("method", "", "matches: [{path: {value: /method}, method: PUT}]\nfilters:\n"+narrow+"\n"+to("b")),
 		route("bad", "", filtered("/bad", filter(`{allowOrigins: ["~.*"]}`), "b")),
 		route("guarded", "", filtered("/guarded", narrow, "b")), usersManifest, policyManifest("guarded", basicSpec),
+		route("moved", "", filtered("/moved", narrow+"\n- {type: RequestRedirect, requestRedirect: {hostname: new.example}}", "")),
+		route("gone", "", filtered("/gone", narrow, "missing")),
+		route("guarded-moved", "", filtered("/guarded-moved", "- {type: RequestRedirect, requestRedirect: {hostname: new.example}}", "")),
+		policyManifest("guarded-moved", basicSpec+"\n  cors: {allowOrigins: [\"https://a.example\"]}"),
 		route("both", "", filtered("/both", narrow, "b")), policyManifest("both", "  cors: {allowOrigins: [\"https://policy.example\"], allowMethods: [GET], allowHeaders: [x-a]}"),
 	))
 	preflight := func(path, origin, method string) gatewaytest.Answer {
@@ -126,6 +130,10 @@ func TestRouteCORS(t *testing.T) {
 		{"/both", "https://policy.example", "https://policy.example", 200},
 		{"/both", "https://a.example", "", 200},
 		{"/bad", "https://a.example", "", 500},
+		{"/moved", "https://x.b.example", "https://x.b.example", 302},
+		{"/moved", "https://evil.example", "", 302},
+		{"/gone", "https://a.example", "https://a.example", 500},
+		{"/guarded-moved", "https://a.example", "https://a.example", 401},
 	} {
 		// The backend's own header must not double the gateway's.
 		a := gatewaytest.Get(t, at(port, test.path), "Origin: "+test.origin, "x-want-header: Access-Control-Allow-Origin: "+test.want)
@@ -171,6 +179,20 @@ func TestRedirects(t *testing.T) {
 		if got := fmt.Sprint(a.Status, " ", a.Header.Get("Location")); got != test.want {
 			t.Errorf("%s: %s, want %s", test.name, got, test.want)
 		}
+	}
+}
+
+// The routes that name CORS headers themselves configure the filter that writes the client's address, too.
+func TestAttackClientAddressOnARedirectWithCORS(t *testing.T) {
+	t.Parallel()
+	port := freePort(t)
+	gatewaytest.Start(t, all(gatewayManifest(port),
+		route("moved", "", filtered("/moved", "- {type: RequestRedirect, requestRedirect: {hostname: new.example}}", "")),
+		policyManifest("moved", "  cors: {allowOrigins: [\"https://a.example\"]}\n  authorization:\n    defaultAction: Deny\n"+
+			"    rules: [{action: Allow, principal: {clientCIDRs: [10.0.0.0/8]}}]")))
+	a := gatewaytest.Get(t, at(port, "/moved"), "Origin: https://a.example", "x-gatehouse-client-ip: 10.1.2.3")
+	if a.Status != http.StatusForbidden || a.Header.Get("Access-Control-Allow-Origin") != "https://a.example" {
+		t.Errorf("a forged client address: %d %q, want 403 that the page may read", a.Status, a.Header)
 	}
 }
 

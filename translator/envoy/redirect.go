@@ -55,10 +55,9 @@ func redirectPort(m *gatewayv1.HTTPRequestRedirectFilter, rule *Rule) (port uint
 	return uint32(tcp), tcp == wellKnown[scheme]
 }
 
-// withPort is the twin of a redirect to its scheme's own port for requests whose Host has a port, or nil.
-// Envoy takes that port over into the Location unless it is told another, and it can't be told to leave
-// it out.
-func (b *Builder) withPort(rule *Rule, m *gatewayv1.HTTPRouteMatch) *route.Route {
+// withPort are the twins of a redirect to its scheme's own port for requests whose Host has a port. Envoy
+// takes that port over into the Location unless it is told another, and it can't be told to leave it out.
+func (b *Builder) withPort(rule *Rule, m *gatewayv1.HTTPRouteMatch) []*route.Route {
 	for i := range rule.Filters {
 		f := rule.Filters[i].RequestRedirect
 		if f == nil || f.Hostname != nil {
@@ -75,7 +74,7 @@ func (b *Builder) withPort(rule *Rule, m *gatewayv1.HTTPRouteMatch) *route.Route
 			return nil
 		}
 		r.GetRedirect().PortRedirect = port
-		return r
+		return append(crossOrigin(rule, r), r)
 	}
 	return nil
 }

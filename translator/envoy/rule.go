@@ -2,6 +2,7 @@ package envoy
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	core "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
@@ -58,15 +59,13 @@ func (b *Builder) Routes(rule *Rule) (entries []Entry, faults []string) {
 			entries = append(entries, b.refusal(rule, m, i))
 			continue
 		}
-		entries = append(entries, Entry{Order: order(m, i), Body: marshal(b.route(rule, m, match))})
-		if rule.CORS != nil || rule.Security != nil && rule.Security.Spec.CORS != nil {
+		main := b.route(rule, m, match)
+		entries = append(entries, Entry{Order: order(m, i), Body: marshal(main)})
+		if rule.cors() != nil {
 			entries = append(entries, Entry{Order: order(m, i).twin(), Body: marshal(b.preflight(rule, m))})
 		}
-		if explicit := b.withPort(rule, m); explicit != nil {
-			entries = append(entries, Entry{Order: order(m, i).first(), Body: marshal(explicit)})
-		}
-		for _, held := range b.held(rule, m) {
-			entries = append(entries, Entry{Order: order(m, i).first(), Body: marshal(held)})
+		for _, narrower := range slices.Concat(b.withPort(rule, m), crossOrigin(rule, main), b.held(rule, m)) {
+			entries = append(entries, Entry{Order: order(m, i).first(), Body: marshal(narrower)})
 		}
 	}
 	return entries, faults

@@ -54,7 +54,7 @@ func (e *editor) pick(choices ...string) string { return choices[e.random.IntN(l
 func (e *editor) edit(t testing.TB) {
 	t.Helper()
 	n := e.random.IntN(4)
-	kind := e.pick("gateway", "route", "route", "route", "backend", "service", "slice", "secret", "policy", "policy", "extension", "client", "grant")
+	kind := e.pick("gateway", "route", "route", "route", "backend", "service", "slice", "secret", "policy", "policy", "extension", "client", "grant", "set")
 	name := fmt.Sprintf("%s-%d", kind, n)
 	if e.random.IntN(4) == 0 {
 		_ = os.Remove(filepath.Join(e.dir, name+".yaml"))
@@ -66,12 +66,16 @@ func (e *editor) edit(t testing.TB) {
 func (e *editor) object(kind string, n int) string {
 	switch kind {
 	case "gateway":
-		return fmt.Sprintf("apiVersion: gateway.networking.k8s.io/v1\nkind: Gateway\nmetadata: {name: g%d}\nspec: {gatewayClassName: c, addresses: [{value: 127.0.0.1}], listeners: [{name: a, port: %s, protocol: HTTP%s}]}",
-			n, e.pick("80", "81"), e.pick("", ", hostname: \"*.example\"", ", allowedRoutes: {namespaces: {from: All}}"))
+		return fmt.Sprintf("apiVersion: gateway.networking.k8s.io/v1\nkind: Gateway\nmetadata: {name: g%d}\nspec: {gatewayClassName: c, addresses: [{value: 127.0.0.1}], allowedListeners: {namespaces: {from: %s}}, listeners: [{name: a, port: %s, protocol: HTTP%s}]}",
+			n, e.pick("Same", "None"), e.pick("80", "81"), e.pick("", ", hostname: \"*.example\"", ", allowedRoutes: {namespaces: {from: All}}"))
 	case "route":
-		return fmt.Sprintf("apiVersion: gateway.networking.k8s.io/v1\nkind: HTTPRoute\nmetadata: {name: r%d}\nspec: {parentRefs: [{name: g%d}], hostnames: [%s], rules: [{matches: [{path: {value: /%s}}], backendRefs: [{%s}]}]}",
-			n, e.random.IntN(4), e.pick("", "a.example"), e.pick("a", "b"),
+		return fmt.Sprintf("apiVersion: gateway.networking.k8s.io/v1\nkind: HTTPRoute\nmetadata: {name: r%d}\nspec: {parentRefs: [{%s%d}], hostnames: [%s], rules: [{matches: [{path: {value: /%s}}]%s, backendRefs: [{%s}]}]}",
+			n, e.pick("name: g", "name: g", "kind: ListenerSet, name: l"), e.random.IntN(4), e.pick("", "a.example"), e.pick("a", "b"),
+			e.pick("", "", ", sessionPersistence: {}", ", filters: [{type: RequestMirror, requestMirror: {backendRef: {name: s2, namespace: other, port: 80}}}]"),
 			e.pick("group: gateway.envoyproxy.io, kind: Backend, name: b1", "name: s1, port: 80", "name: s1, namespace: other, port: 80"))
+	case "set":
+		return fmt.Sprintf("apiVersion: gateway.networking.k8s.io/v1\nkind: ListenerSet\nmetadata: {name: l%d}\nspec: {parentRef: {name: g%d}, listeners: [{name: a, port: 80, protocol: HTTP, hostname: %s}]}",
+			n, e.random.IntN(4), e.pick("a.example", "b.example", "\"*.example\""))
 	case "backend":
 		return fmt.Sprintf("apiVersion: gateway.envoyproxy.io/v1alpha1\nkind: Backend\nmetadata: {name: b%d}\nspec: {endpoints: [{ip: {address: 127.0.0.1, port: %s}}]}", n, e.pick("1", "2"))
 	case "service":

@@ -99,30 +99,63 @@ func known(sections []string) string {
 	return "; it has " + strings.Join(sections, ", ")
 }
 
-// hide notes which policies of Gateways don't apply to a route, or of a Gateway to one of its listeners,
-// because a policy of the same kind is nearer.
+// hide notes where policies don't apply because one of the same kind is nearer: a section's hides that of
+// the whole object, a route's or ListenerSet's that of the Gateway.
 func (c *policyConditions) hide(in *Input, policyKind string, target Target, items []Targeting) {
-	switch target.Kind {
-	case "Gateway":
-		whole, ok := atSection(items, "")
-		for _, t := range items {
-			if ok && t.Section != "" && !c.merges(t) {
-				at := hiding{whole.Key(), target}
-				c.hidden[at] = append(c.hidden[at], fmt.Sprintf("listener %s (%s)", t.Section, t.Key()))
-			}
+	nearest := items[:0:0]
+	whole, ok := atSection(items, "")
+	if ok {
+		nearest = append(nearest, whole)
+	}
+	seen := map[string]bool{"": true}
+	for _, t := range items {
+		if seen[t.Section] {
+			continue // of two in conflict the first prevails
 		}
-	case "HTTPRoute":
-		route, ok := c.set.HTTPRoutes.Get(target.Namespace, target.Name)
-		if !ok || len(items) == 0 || c.merges(items[0]) {
-			return
+		seen[t.Section] = true
+		if ok {
+			c.hideBy(whole.Key(), target, target, t)
+		} else {
+			nearest = append(nearest, t)
 		}
-		for _, gateway := range parentGateways(c.set, route) {
-			for _, t := range gateway.policies(in, policyKind) {
-				at := hiding{t.Key(), Target{Kind: "Gateway", Namespace: gateway.Namespace, Name: gateway.Name, Section: t.Section}}
-				c.hidden[at] = append(c.hidden[at], fmt.Sprintf("HTTPRoute %s/%s (%s)", route.Namespace, route.Name, items[0].Key()))
+	}
+	for _, outer := range outerTargets(c.set, target) {
+		for _, hidden := range outer.policies(in, policyKind) {
+			at := outer
+			at.Section = hidden.Section
+			for _, t := range nearest {
+				c.hideBy(hidden.Key(), at, target, t)
 			}
 		}
 	}
+}
+
+// hideBy notes that a policy at one of its targets doesn't apply where another one does.
+func (c *policyConditions) hideBy(hidden resource.Key, at, where Target, by Targeting) {
+	if c.merges(by) {
+		return
+	}
+	where.Section = by.Section
+	key := hiding{hidden, at}
+	c.hidden[key] = append(c.hidden[key], fmt.Sprintf("%s (%s)", where, by.Key()))
+}
+
+// outerTargets are the Gateways whose policies apply to a target unless it has its own.
+func outerTargets(set *resource.Set, target Target) []Target {
+	switch target.Kind {
+	case "ListenerSet":
+		kind := gatewayv1.Kind(target.Kind)
+		return ParentTargets(set, target.Namespace, []gatewayv1.ParentReference{{Kind: &kind, Name: gatewayv1.ObjectName(target.Name)}})
+	case "HTTPRoute":
+		if route, ok := set.HTTPRoutes.Get(target.Namespace, target.Name); ok {
+			return ParentTargets(set, route.Namespace, route.Spec.ParentRefs)
+		}
+	case "GRPCRoute":
+		if route, ok := set.GRPCRoutes.Get(target.Namespace, target.Name); ok {
+			return ParentTargets(set, route.Namespace, route.Spec.ParentRefs)
+		}
+	}
+	return nil
 }
 
 // merges reports whether a policy takes up those further out instead of hiding them (mergeType).
@@ -199,11 +232,6 @@ func (c *policyConditions) unselective() {
 			}
 		})
 	}
-}
-
-// parentGateways lists the Gateways that a route names as its parents.
-func parentGateways(set *resource.Set, route *gatewayv1.HTTPRoute) []Target {
-	return ParentTargets(set, route.Namespace, route.Spec.ParentRefs)
 }
 
 // ParentTargets lists the Gateways among parentRefs, each with the section that is named, sorted. A

@@ -109,17 +109,29 @@ func controllers() []string {
 	return []string{translator.ControllerName, translator.EnvoyGatewayControllerName}
 }
 
+// render gives the statuses of objects. They are translated in two steps, the second incrementally, which
+// must make no difference.
 func render(t *testing.T, objects []string) []kubestatus.Object {
 	t.Helper()
-	builder := resource.NewBuilder(nil)
+	documents := make([]*resource.Document, len(objects))
 	for i, text := range objects {
-		builder.Add(resource.Decode([]byte(text)), resource.Origin{File: fmt.Sprintf("%d.yaml", i), Line: 1})
+		documents[i] = resource.Decode([]byte(text))
 	}
-	set, problems := builder.Build()
-	result := translator.New(translator.Options{ControllerNames: controllers(), SealKey: []byte("key")}).Translate(set, nil)
+	translate := translator.New(translator.Options{ControllerNames: controllers(), SealKey: []byte("key")}).Translate
+	half, _ := build(nil, documents[:len(documents)/2])
+	set, problems := build(half, documents)
+	result := translate(set, translate(half, nil))
 	return kubestatus.Render(kubestatus.Input{
 		Set: set, Problems: problems, Conditions: result.Conditions, Listeners: result.Listeners, Controllers: controllers(),
 	})
+}
+
+func build(previous *resource.Set, documents []*resource.Document) (*resource.Set, []resource.Problem) {
+	builder := resource.NewBuilder(previous)
+	for i, d := range documents {
+		builder.Add(d, resource.Origin{File: fmt.Sprintf("%d.yaml", i), Line: 1})
+	}
+	return builder.Build()
 }
 
 // well are the conditions of something without fault.

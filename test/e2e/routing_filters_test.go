@@ -216,6 +216,7 @@ func TestPrefixReplacement(t *testing.T) {
 		{"/foo?q=1", "/foo", "/", "/?q=1"},
 		{"/foo", "/", "/xyz", "/xyz/foo"},
 		{"/foo", "/", "/", "/foo"},
+		{"/foo/bar", "/foo", "xyz", "/xyz/bar"},
 	}
 	for i, test := range tests {
 		rewrite := fmt.Sprintf("- {type: URLRewrite, urlRewrite: {path: {type: ReplacePrefixMatch, replacePrefixMatch: %q}}}", test.replacement)

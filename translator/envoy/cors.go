@@ -41,10 +41,7 @@ func (b *Builder) preflight(rule *Rule, m *gatewayv1.HTTPRouteMatch) *route.Rout
 		requested = headerMatch("access-control-request-method", exact(string(*m.Method)))
 	}
 	match.Headers = append(match.Headers, headerMatch(":method", exact("OPTIONS")), headerPresent("origin"), requested)
-	for _, q := range m.QueryParams {
-		regex := q.Type != nil && *q.Type == gatewayv1.QueryParamMatchRegularExpression
-		match.QueryParameters = append(match.QueryParameters, queryMatch(string(q.Name), text(regex, q.Value)))
-	}
+	match.QueryParameters = queryMatches(m)
 	r := &route.Route{Name: rule.Name + "/preflight", Match: match, ResponseHeadersToAdd: []*core.HeaderValueOption{varyOrigin()}}
 	if rule.CORS == nil {
 		respond(r, 403)

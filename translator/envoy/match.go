@@ -17,15 +17,35 @@ func routeMatch(m *gatewayv1.HTTPRouteMatch) (out *route.RouteMatch, fault strin
 	if m.Method != nil {
 		out.Headers = append(out.Headers, headerMatch(":method", exact(string(*m.Method))))
 	}
-	for _, h := range m.Headers {
+	for _, h := range firsts(m.Headers, func(h gatewayv1.HTTPHeaderMatch) string { return strings.ToLower(string(h.Name)) }) {
 		regex := h.Type != nil && *h.Type == gatewayv1.HeaderMatchRegularExpression
 		out.Headers = append(out.Headers, headerMatch(string(h.Name), text(regex, h.Value)))
 	}
-	for _, q := range m.QueryParams {
-		regex := q.Type != nil && *q.Type == gatewayv1.QueryParamMatchRegularExpression
-		out.QueryParameters = append(out.QueryParameters, queryMatch(string(q.Name), text(regex, q.Value)))
-	}
+	out.QueryParameters = queryMatches(m)
 	return out, cmp.Or(badPath(m.Path), badRegex(m))
+}
+
+func queryMatches(m *gatewayv1.HTTPRouteMatch) []*route.QueryParameterMatcher {
+	var all []*route.QueryParameterMatcher
+	for _, q := range firsts(m.QueryParams, func(q gatewayv1.HTTPQueryParamMatch) string { return string(q.Name) }) {
+		regex := q.Type != nil && *q.Type == gatewayv1.QueryParamMatchRegularExpression
+		all = append(all, queryMatch(string(q.Name), text(regex, q.Value)))
+	}
+	return all
+}
+
+// firsts drops all but the first entry of each name: the others don't count (HTTPHeaderMatch.name,
+// HTTPQueryParamMatch.name).
+func firsts[T any](all []T, name func(T) string) []T {
+	var kept []T
+	seen := map[string]bool{}
+	for _, item := range all {
+		if !seen[name(item)] {
+			seen[name(item)] = true
+			kept = append(kept, item)
+		}
+	}
+	return kept
 }
 
 func pathMatch(path *gatewayv1.HTTPPathMatch) *route.RouteMatch {

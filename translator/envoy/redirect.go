@@ -29,10 +29,11 @@ func redirect(r *route.Route, m *gatewayv1.HTTPRequestRedirectFilter, prefix str
 		case m.Path.ReplaceFullPath != nil:
 			out.PathRewriteSpecifier = &route.RedirectAction_PathRedirect{PathRedirect: absolute(*m.Path.ReplaceFullPath)}
 		case m.Path.ReplacePrefixMatch != nil:
-			if rewrite := prefixRegex(prefix, *m.Path.ReplacePrefixMatch); rewrite != nil {
+			replacement := absolute(*m.Path.ReplacePrefixMatch)
+			if rewrite := prefixRegex(prefix, replacement); rewrite != nil {
 				out.PathRewriteSpecifier = &route.RedirectAction_RegexRewrite{RegexRewrite: rewrite}
 			} else {
-				out.PathRewriteSpecifier = &route.RedirectAction_PrefixRewrite{PrefixRewrite: *m.Path.ReplacePrefixMatch}
+				out.PathRewriteSpecifier = &route.RedirectAction_PrefixRewrite{PrefixRewrite: replacement}
 			}
 		}
 	}
@@ -104,19 +105,20 @@ func rewrite(action *route.RouteAction, m *gatewayv1.HTTPURLRewriteFilter, prefi
 			Pattern: &matcher.RegexMatcher{Regex: "^/.*$"}, Substitution: literal(absolute(*m.Path.ReplaceFullPath)),
 		}
 	case m.Path.ReplacePrefixMatch != nil:
-		if r := prefixRegex(prefix, *m.Path.ReplacePrefixMatch); r != nil {
+		replacement := absolute(*m.Path.ReplacePrefixMatch)
+		if r := prefixRegex(prefix, replacement); r != nil {
 			action.RegexRewrite = r
 		} else {
-			action.PrefixRewrite = *m.Path.ReplacePrefixMatch
+			action.PrefixRewrite = replacement
 		}
 	}
 }
 
 // prefixRegex replaces a path prefix where plain substitution would leave two slashes (/foo/bar with
-// /foo → /) or, for the prefix /, none. An empty replacement is "/". nil: plain substitution is right.
+// /foo → /) or, for the prefix /, none. nil: plain substitution is right.
 func prefixRegex(prefix, replacement string) *matcher.RegexMatchAndSubstitute {
 	prefix = strings.TrimRight(prefix, "/")
-	if prefix != "" && replacement != "" && !strings.HasSuffix(replacement, "/") {
+	if prefix != "" && !strings.HasSuffix(replacement, "/") {
 		return nil
 	}
 	return &matcher.RegexMatchAndSubstitute{

@@ -83,11 +83,18 @@ func printFindings(cmd *cobra.Command, checked *standalone.Checked, unplaced []r
 	for _, n := range checked.Set.Notes() {
 		fmt.Fprintln(stderr, n.String()+" (note)")
 	}
-	if _, err := fmt.Fprintf(cmd.OutOrStdout(), "%d errors, %d warnings\n", len(faults), len(warnings)); err != nil {
+	if _, err := fmt.Fprintf(cmd.OutOrStdout(), "%s, %s\n", count(len(faults), "error"), count(len(warnings), "warning")); err != nil {
 		return err
 	}
 	if len(faults) > 0 || strict && len(warnings) > 0 {
 		return errReported
 	}
 	return nil
+}
+
+func count(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
 }

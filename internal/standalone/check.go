@@ -123,16 +123,19 @@ func (c *Checked) Statuses() []kubestatus.Object {
 // Findings are all that is wrong, and what works and should be written otherwise.
 func (c *Checked) Findings() (faults, warnings []resource.Problem) {
 	conditions := slices.Concat(c.Result.Conditions, c.Facts)
-	faults = unique(faultsOf(c.Set, c.Problems, conditions))
+	at := locator{files: map[string][]resource.Chunk{}}
+	for _, f := range faultsOf(c.Set, c.Problems, conditions) {
+		faults = append(faults, at.locate(f))
+	}
 	for _, w := range c.Set.AllWarnings() {
 		warnings = append(warnings, resource.Problem(w))
 	}
 	for _, condition := range conditions {
 		if condition.Type == "Warning" && condition.True {
-			warnings = append(warnings, problem(c.Set, condition))
+			warnings = append(warnings, at.locate(problem(c.Set, condition)))
 		}
 	}
-	return faults, unique(warnings)
+	return unique(faults), unique(warnings)
 }
 
 // unique sorts by place and drops repetitions: a rule is translated once for each listener.

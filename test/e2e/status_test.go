@@ -86,6 +86,13 @@ func TestStatusOfARunningGateway(t *testing.T) {
 		g.Remove(t, "bad.yaml")
 		awaitStatus(t, g, "Gateway default/gw Programmed True")
 	})
+	t.Run("a key set that can't be fetched", func(t *testing.T) {
+		uri := fmt.Sprintf("http://127.0.0.1:%d/jwks", freePort(t))
+		g.Write(t, "p.yaml", policyManifest("r", "  jwt: {providers: [{name: idp, remoteJWKS: {uri: '"+uri+"', allowPrivateAddresses: true}}]}"))
+		awaitStatus(t, g, "SecurityPolicy default/r ResolvedRefs False JWKSUnavailable", "provider idp has no keys", uri)
+		awaitStatus(t, g, "SecurityPolicy default/r Accepted True")
+		g.Remove(t, "p.yaml")
+	})
 	t.Run("a broken file", func(t *testing.T) {
 		g.Write(t, "r.yaml", "kind: [")
 		gatewaytest.Eventually(t, "a note of the broken file", func() error {

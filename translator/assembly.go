@@ -85,6 +85,7 @@ func (a *assembly) bind() {
 	}
 	for _, listeners := range a.sockets {
 		a.put(snapshot.Listener, a.builder.Listener(listeners))
+		a.overlap(listeners)
 		for _, l := range listeners {
 			if a.hosts[l.RouteConfig()] == nil {
 				a.hosts[l.RouteConfig()] = map[string][]*envoy.Entry{}

@@ -1,10 +1,15 @@
 package translator
 
 import (
+	"fmt"
 	"slices"
+	"strings"
+
+	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	"github.com/gatehouse-proxy/gatehouse/translator/envoy"
 	"github.com/gatehouse-proxy/gatehouse/translator/gatewayapi"
+	"github.com/gatehouse-proxy/gatehouse/translator/status"
 )
 
 // claims names the listeners among which a request's Host decides: those of one protocol and socket.
@@ -48,4 +53,27 @@ func (a *assembly) isolated(l *gatewayapi.Listener, host string) bool {
 	return slices.ContainsFunc(a.claimed[claims(l)], func(other string) bool {
 		return gatewayapi.Narrower(other, l.Hostname) && gatewayapi.Covers(other, host)
 	})
+}
+
+// overlap tells of HTTPS listeners of one socket whose hostnames have hosts in common: a browser may send
+// requests for one over a connection to the other, and is answered 421 then (ListenerCondition
+// OverlappingTLSConfig).
+func (a *assembly) overlap(listeners []*gatewayapi.Listener) {
+	for _, l := range listeners {
+		var others []string
+		for _, o := range listeners {
+			if o != l && l.TLS && (gatewayapi.Covers(l.Hostname, o.Hostname) || gatewayapi.Covers(o.Hostname, l.Hostname)) {
+				others = append(others, fmt.Sprintf("listener %s of %s", o.Name, o.Key()))
+			}
+		}
+		if len(others) == 0 {
+			continue
+		}
+		slices.Sort(others)
+		a.conditions = append(a.conditions, status.Condition{
+			Object: l.Key(), Ancestor: l.Name, Type: string(gatewayv1.ListenerConditionOverlappingTLSConfig), True: true,
+			Reason:  string(gatewayv1.ListenerReasonOverlappingHostnames),
+			Message: "has hosts in common with " + strings.Join(others, ", ") + "; the narrowest hostname takes a request",
+		})
+	}
 }

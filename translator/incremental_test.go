@@ -99,7 +99,7 @@ func (e *editor) object(kind string, n int) string {
 // TestIncrementalEqualsFull: what came before changes the cost of a translation, never its outcome.
 func TestIncrementalEqualsFull(t *testing.T) {
 	t.Parallel()
-	edits := 1500
+	edits := 10_000
 	if testing.Short() {
 		edits = 200
 	}

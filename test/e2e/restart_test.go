@@ -3,6 +3,7 @@ package e2e
 import (
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -75,28 +76,57 @@ func TestAuthorizerKilled(t *testing.T) {
 	if a := gatewaytest.Get(t, at(port, "/guarded"), basicAlice); a.Status != http.StatusOK {
 		t.Fatalf("before: %d", a.Status)
 	}
-	seen := len(backend.Requests())
+	seen := guardedRequests(backend)
 	if err := syscall.Kill(g.Pid(), syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
 	g.Wait(t)
-	start := time.Now()
-	for time.Since(start) < time.Second {
+	outage := 40 * time.Second // long enough for Envoy's default back-off to grow to its limit of 30 s
+	if testing.Short() {
+		outage = time.Second
+	}
+	for start := time.Now(); time.Since(start) < outage; time.Sleep(20 * time.Millisecond) {
 		if a := gatewaytest.Get(t, at(port, "/guarded"), basicAlice); a.Status != http.StatusServiceUnavailable {
 			t.Fatalf("protected route without its authorizer: %d, want 503", a.Status)
 		}
+		if a := gatewaytest.Get(t, at(port, "/open")); a.Status != http.StatusOK {
+			t.Fatalf("open route: %d, want 200", a.Status)
+		}
 	}
-	if n := len(backend.Requests()); n != seen {
+	if n := guardedRequests(backend); n != seen {
 		t.Errorf("%d requests passed unchecked", n-seen)
 	}
-	if a := gatewaytest.Get(t, at(port, "/open")); a.Status != http.StatusOK {
-		t.Errorf("open route: %d, want 200", a.Status)
-	}
 	again := gatewaytest.Launch(t, manifests, gatewaytest.Args("--envoy", "none", "--state", g.State))
+	gatewaytest.Eventually(t, "socket", func() error {
+		conn, err := net.Dial("unix", filepath.Join(g.State, "authorizer.sock"))
+		if err == nil {
+			err = conn.Close()
+		}
+		return err
+	})
+	back := time.Now()
 	gatewaytest.Await(t, at(port, "/guarded"), http.StatusOK, basicAlice)
+	verdict := time.Since(back)
 	again.AwaitReady(t)
+	inSync := time.Since(back)
+	t.Logf("after an outage of %v: first verdict %v after the socket's return, in sync after %v", outage, verdict, inSync)
+	// Far above what it takes, far below what a long back-off or a cluster held for dead would.
+	if limit := 4 * time.Second; verdict > limit || inSync > limit {
+		t.Errorf("first verdict after %v, in sync after %v", verdict, inSync)
+	}
 	again.Write(t, "more.yaml", routeManifest("more", prefix("/more"), "b"))
 	gatewaytest.Await(t, at(port, "/more"), http.StatusOK)
+}
+
+// guardedRequests counts what has reached the backend below /guarded.
+func guardedRequests(backend *gatewaytest.Backend) int {
+	n := 0
+	for _, r := range backend.Requests() {
+		if strings.HasPrefix(r.Path, "/guarded") {
+			n++
+		}
+	}
+	return n
 }
 
 // TestEnvoyKilled: it is started again and serves as before.

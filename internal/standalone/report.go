@@ -37,7 +37,31 @@ func (r *report) tell(set *resource.Set, problems []resource.Problem, conditions
 			r.log.Warn(w.String())
 		}
 	}
+	for _, n := range Notes(set) {
+		now[n.String()] = true
+		if !r.told[n.String()] {
+			r.log.Info(n.String())
+		}
+	}
 	r.told = now
+}
+
+// Notes tells what is skipped, since it is somebody else's: kinds that no gateway is made of, and classes
+// of other controllers.
+func Notes(set *resource.Set) []resource.Warning {
+	all := set.Notes()
+	for _, class := range set.GatewayClasses.All() {
+		if slices.Contains(ControllerNames(), string(class.Spec.ControllerName)) {
+			continue
+		}
+		key := resource.Key{Kind: "GatewayClass", Name: class.Name}
+		origin, _ := set.Origin(key)
+		all = append(all, resource.Warning{
+			Origin: origin, Key: key, Field: "spec.controllerName",
+			Message: fmt.Sprintf("%s is another controller; Gateways of this class are skipped", class.Spec.ControllerName),
+		})
+	}
+	return all
 }
 
 // Faults lists what is wrong, a line each: first what can't be read, then what can't be done.

@@ -74,35 +74,38 @@ func TestStatusOfARunningGateway(t *testing.T) {
 	if second := generationOf(statuses(t, g), "r"); second != first+1 {
 		t.Errorf("a changed route has generation %d after %d", second, first)
 	}
+	g.Write(t, "r.yaml", "kind: [")
+	gatewaytest.Eventually(t, "a note of the broken file", func() error {
+		stdout, stderr, _ := command(t, "status", "--server", strings.TrimPrefix(g.Admin, "http://"))
+		if !strings.Contains(stderr, "r.yaml") || !strings.Contains(stdout, "default/r ") {
+			return errors.New(stdout + stderr)
+		}
+		return nil
+	})
+}
 
-	t.Run("a policy that can't be enforced", func(t *testing.T) {
-		g.Write(t, "p.yaml", policyManifest("r", basicSpec)+"\n---\n"+strings.Replace(usersManifest, "{SHA}", "{MD5}", 1))
-		awaitStatus(t, g, "SecurityPolicy default/r Accepted False Invalid", "line 1")
-		g.Remove(t, "p.yaml")
-	})
-	t.Run("a route that Envoy refuses", func(t *testing.T) {
-		g.Write(t, "bad.yaml", route("bad", "", fmt.Sprintf("matches: [{path: {type: RegularExpression, value: '%s'}}]\n%s", refusedByEnvoy, to("b"))))
-		awaitStatus(t, g, "HTTPRoute default/bad Accepted False UnsupportedValue", "Envoy refuses rules[0]")
-		g.Remove(t, "bad.yaml")
-		awaitStatus(t, g, "Gateway default/gw Programmed True")
-	})
-	t.Run("a key set that can't be fetched", func(t *testing.T) {
-		uri := fmt.Sprintf("http://127.0.0.1:%d/jwks", freePort(t))
-		g.Write(t, "p.yaml", policyManifest("r", "  jwt: {providers: [{name: idp, remoteJWKS: {uri: '"+uri+"', allowPrivateAddresses: true}}]}"))
-		awaitStatus(t, g, "SecurityPolicy default/r ResolvedRefs False JWKSUnavailable", "provider idp has no keys", uri)
-		awaitStatus(t, g, "SecurityPolicy default/r Accepted True")
-		g.Remove(t, "p.yaml")
-	})
-	t.Run("a broken file", func(t *testing.T) {
-		g.Write(t, "r.yaml", "kind: [")
-		gatewaytest.Eventually(t, "a note of the broken file", func() error {
-			stdout, stderr, _ := command(t, "status", "--server", strings.TrimPrefix(g.Admin, "http://"))
-			if !strings.Contains(stderr, "r.yaml") || !strings.Contains(stdout, "default/r ") {
-				return errors.New(stdout + stderr)
-			}
-			return nil
-		})
-	})
+// TestStatusOfWhatOnlyRunningShows: what the policy engine, Envoy and the network refuse.
+func TestStatusOfWhatOnlyRunningShows(t *testing.T) {
+	t.Parallel()
+	backend, port := gatewaytest.NewBackend(t, "b"), freePort(t)
+	uri := fmt.Sprintf("http://127.0.0.1:%d/jwks", freePort(t))
+	g := gatewaytest.Start(t, all(
+		gatewayManifest(port), backendManifest("b", backend.Port),
+		routeManifest("hash", prefix("/hash"), "b"), policyManifest("hash", basicSpec), strings.Replace(usersManifest, "{SHA}", "{MD5}", 1),
+		routeManifest("keys", prefix("/keys"), "b"),
+		policyManifest("keys", "  jwt: {providers: [{name: idp, remoteJWKS: {uri: '"+uri+"', allowPrivateAddresses: true}}]}"),
+	))
+	awaitStatus(t, g, "SecurityPolicy default/hash Accepted False Invalid", "line 1")
+	awaitStatus(t, g, "SecurityPolicy default/keys ResolvedRefs False JWKSUnavailable", "provider idp has no keys", uri)
+	awaitStatus(t, g, "SecurityPolicy default/keys Accepted True")
+	bad := fmt.Sprintf("matches: [{path: {type: RegularExpression, value: '%s'}}]\n%s", refusedByEnvoy, to("b"))
+	g.Write(t, "bad.yaml", route("bad", "", bad))
+	awaitStatus(t, g, "HTTPRoute default/bad Accepted False UnsupportedValue", "Envoy refuses rules[0]")
+	g.Write(t, "bad.yaml", route("bad", "", bad)+"  - {matches: [{path: {value: /good}}], "+to("b")+"}\n")
+	awaitStatus(t, g, "HTTPRoute default/bad PartiallyInvalid True UnsupportedValue", "Dropped Rule 0")
+	awaitStatus(t, g, "HTTPRoute default/bad Accepted True")
+	g.Remove(t, "bad.yaml")
+	awaitStatus(t, g, "Gateway default/gw Programmed True")
 }
 
 func generationOf(objects []kubestatus.Object, route string) int64 {
@@ -124,7 +127,7 @@ func TestStatusOfATakenPort(t *testing.T) {
 	defer taken.Close()
 	backend, port := gatewaytest.NewBackend(t, "b"), freePort(t)
 	gateway := strings.Replace(gatewayManifest(port), "protocol: HTTP}]",
-		fmt.Sprintf("protocol: HTTP}, {name: taken, port: %d, protocol: HTTP}]", taken.Addr().(*net.TCPAddr).Port), 1) //nolint:forcetypeassert // of a TCP listener
+		fmt.Sprintf("protocol: HTTP}, {name: taken, port: %d, protocol: HTTP}]", taken.Addr().(*net.TCPAddr).Port), 1)
 	g := gatewaytest.Start(t, all(gateway, backendManifest("b", backend.Port), routeManifest("r", prefix("/"), "b")))
 	awaitStatus(t, g, "Gateway default/gw Accepted[taken] False PortUnavailable", "choose another port")
 	awaitStatus(t, g, "Gateway default/gw Programmed[taken] False")

@@ -2,7 +2,6 @@ package e2e
 
 import (
 	"fmt"
-	"path/filepath"
 	"strings"
 	"testing"
 
@@ -58,7 +57,7 @@ func TestValidate(t *testing.T) {
 // TestExamplesAreValid: all of them, in Envoy too, without a warning.
 func TestExamplesAreValid(t *testing.T) {
 	t.Parallel()
-	_, stderr, code := command(t, "validate", "-f", filepath.Join(quickstart), "--envoy", "--strict")
+	_, stderr, code := command(t, "validate", "-f", quickstart, "--envoy", "--strict")
 	if code != 0 || stderr != "" {
 		t.Errorf("exit %d: %s", code, stderr)
 	}

@@ -132,7 +132,7 @@ func (c *policyConditions) hide(in *Input, policyKind string, target Target, ite
 
 // hideBy notes that a policy at one of its targets doesn't apply where another one does.
 func (c *policyConditions) hideBy(hidden resource.Key, at, where Target, by Targeting) {
-	if c.merges(by) {
+	if hidden == by.Key() || c.merges(by) {
 		return
 	}
 	where.Section = by.Section

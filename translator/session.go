@@ -42,8 +42,8 @@ func (b *routeBuilder) session(rule *envoy.Rule, spec *gatewayv1.SessionPersiste
 	case header:
 		rule.Session = &envoy.Session{Header: name}
 	case permanent:
-		rule.Session = &envoy.Session{Cookie: name, TTL: *ttl}
+		rule.Session = &envoy.Session{Cookie: name, TTL: *ttl, Secure: rule.TLS}
 	default:
-		rule.Session = &envoy.Session{Cookie: name}
+		rule.Session = &envoy.Session{Cookie: name, Secure: rule.TLS}
 	}
 }

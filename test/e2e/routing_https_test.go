@@ -98,6 +98,39 @@ func overTLS(port int, sni, host, protocol string) (*http.Response, error) {
 	return response, response.Body.Close()
 }
 
+// The narrowest listener of a port takes a request, whether or not a route of it matches.
+func TestListenerIsolation(t *testing.T) {
+	t.Parallel()
+	backend, port := gatewaytest.NewBackend(t, "b"), freePort(t)
+	listeners := map[string]string{"any": "", "wild": "*.example.com", "foo": "*.foo.example.com", "abc": "abc.foo.example.com"}
+	manifests := []string{backendManifest("b", backend.Port), listenersManifest("gw", port, "any=", "wild=*.example.com", "foo=*.foo.example.com", "abc=abc.foo.example.com")}
+	for name := range listeners {
+		// The second kind of route names hosts that other listeners take, too.
+		for i, hosts := range []string{"", "bar.test, \"*.example.com\", \"*.foo.example.com\", abc.foo.example.com"} {
+			r := route(fmt.Sprintf("%s-%d", name, i), hosts, fmt.Sprintf("matches: [{path: {value: /%s-%d}}]\n", name, i)+to("b"))
+			manifests = append(manifests, strings.Replace(r, "[{name: gw}]", "[{name: gw, sectionName: "+name+"}]", 1))
+		}
+	}
+	gatewaytest.Start(t, all(manifests...))
+	for host, listener := range map[string]string{
+		"bar.test": "any", "other.test": "any", "bar.example.com": "wild", "bar.foo.example.com": "foo", "foo.example.com": "wild", "abc.foo.example.com": "abc",
+	} {
+		for name := range listeners {
+			for i := range 2 {
+				want := http.StatusNotFound
+				// Within a listener a route that names the host hides those that name none.
+				hidden := host == "bar.test" && i == 0 || host == "other.test" && i == 1
+				if name == listener && !hidden {
+					want = http.StatusOK
+				}
+				if a := gatewaytest.Get(t, at(port, fmt.Sprintf("/%s-%d", name, i)), "Host: "+host); a.Status != want {
+					t.Errorf("%s/%s-%d: %d, want %d", host, name, i, a.Status, want)
+				}
+			}
+		}
+	}
+}
+
 func TestCertificatesOfBothKinds(t *testing.T) {
 	t.Parallel()
 	backend, port := gatewaytest.NewBackend(t, "b"), freePort(t)
@@ -105,11 +138,14 @@ func TestCertificatesOfBothKinds(t *testing.T) {
 	g := gatewaytest.Start(t, map[string]string{
 		"ecdsa.yaml": ellipticCert.Secret("ecdsa"), "rsa.yaml": rsaCert.Secret("rsa"),
 		"all.yaml": strings.Join([]string{
-			httpsManifest(port, "a=a.example={name: ecdsa}, {name: rsa}, {name: rsa}"), backendManifest("b", backend.Port), route("r", "", to("b")),
+			httpsManifest(port, "a=a.example={name: ecdsa}, {name: rsa}, {name: rsa}"), backendManifest("b", backend.Port), route("r", "", "sessionPersistence: {}\n"+to("b")),
 		}, "\n---\n"),
 	})
 	if status, err := getTLS(port, "a.example", ellipticCert); err != nil || status != http.StatusOK {
 		t.Errorf("a client that takes both: %d %v, want the elliptic certificate", status, err)
+	}
+	if response, err := overTLS(port, "a.example", "a.example", "h2"); err != nil || !strings.Contains(response.Header.Get("Set-Cookie"), "; Secure") {
+		t.Errorf("a session's cookie over HTTPS: %v %v, want one that stays there", response, err)
 	}
 	// Go's client can't be told to take RSA alone in a way that Envoy notices, so ask Envoy what it holds.
 	for _, name := range []string{"ecdsa", "rsa"} {

@@ -20,6 +20,8 @@ type Session struct {
 	Cookie, Header string
 	// TTL is the cookie's lifetime; 0 ends it with the browser's session.
 	TTL time.Duration
+	// Secure keeps the cookie off plain HTTP.
+	Secure bool
 }
 
 func (s *Session) perRoute() *sessionfilter.StatefulSessionPerRoute {
@@ -27,7 +29,10 @@ func (s *Session) perRoute() *sessionfilter.StatefulSessionPerRoute {
 	if s.Cookie != "" {
 		cookie := &typehttp.Cookie{
 			Name: s.Cookie, Path: "/",
-			Attributes: []*typehttp.CookieAttribute{{Name: "HttpOnly"}, {Name: "SameSite", Value: "Lax"}},
+			Attributes: []*typehttp.CookieAttribute{{Name: "SameSite", Value: "Lax"}}, // Envoy adds HttpOnly
+		}
+		if s.Secure {
+			cookie.Attributes = append(cookie.Attributes, &typehttp.CookieAttribute{Name: "Secure"})
 		}
 		if s.TTL > 0 {
 			cookie.Ttl = duration(s.TTL)
@@ -41,7 +46,9 @@ func (s *Session) perRoute() *sessionfilter.StatefulSessionPerRoute {
 
 // at is the session at one of several backends, which has a cookie of its own.
 func (s *Session) at(backend int) *Session {
-	return &Session{Cookie: s.Cookie + "-" + strconv.Itoa(backend), TTL: s.TTL}
+	one := *s
+	one.Cookie += "-" + strconv.Itoa(backend)
+	return &one
 }
 
 // Splits reports whether a rule's traffic is divided among backends.

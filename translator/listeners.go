@@ -17,6 +17,11 @@ type listenerName struct {
 // attach counts a route at each of its listeners, whether or not they serve (Gateway API,
 // ListenerStatus.attachedRoutes).
 func (a *assembly) attach(u *unit) {
+	if len(u.placements) == 1 { // nearly always
+		l := u.placements[0].listener
+		a.attached[listenerName{l.Key(), l.Name}]++
+		return
+	}
 	seen := make(map[listenerName]bool, len(u.placements))
 	for _, p := range u.placements {
 		name := listenerName{p.listener.Key(), p.listener.Name}

@@ -28,7 +28,7 @@ func TestRetries(t *testing.T) {
 	port := freePort(t)
 	// Each path fails as often as its last part says; /slow takes its time instead, /reset hangs up.
 	tries := map[string]*atomic.Int32{}
-	for _, path := range []string{"/code/1", "/code/3", "/other/1", "/none/1", "/slow/1", "/slow/9", "/reset/1", "/total/9"} {
+	for _, path := range []string{"/pair/0", "/code/1", "/code/3", "/other/1", "/none/1", "/slow/1", "/slow/9", "/reset/1", "/total/9"} {
 		tries[path] = &atomic.Int32{}
 	}
 	backend := serve(t, func(w http.ResponseWriter, r *http.Request) {
@@ -48,7 +48,9 @@ func TestRetries(t *testing.T) {
 	rule := func(path, spec string) string {
 		return "matches: [{path: {value: " + path + "}}]\n" + spec + "\n" + to("b")
 	}
-	gatewaytest.Start(t, all(gatewayManifest(port), backendManifest("b", backend), backendManifest("gone", freePort(t)),
+	pair := strings.Replace(backendManifest("pair", backend), "}}]}", fmt.Sprintf("}}, {ip: {address: 127.0.0.1, port: %d}}]}", freePort(t)), 1)
+	gatewaytest.Start(t, all(gatewayManifest(port), backendManifest("b", backend), pair,
+		route("pair", "", "matches: [{path: {value: /pair}}]\nretry: {attempts: 1, backoff: 1ms}\n"+to("pair")),
 		route("code", "", rule("/code", "retry: {codes: [503], attempts: 2, backoff: 10ms}")),
 		route("other", "", rule("/other", "retry: {codes: [500], attempts: 2, backoff: 10ms}")),
 		route("none", "", rule("/none", "")),
@@ -72,6 +74,11 @@ func TestRetries(t *testing.T) {
 		a := gatewaytest.Get(t, at(port, test.path))
 		if got := int(tries[test.path].Load()); a.Status != test.status || got != test.tries {
 			t.Errorf("%s: %d after %d tries, want %d after %d", test.path, a.Status, got, test.status, test.tries)
+		}
+	}
+	for range 30 {
+		if a := gatewaytest.Get(t, at(port, "/pair/0")); a.Status != http.StatusOK {
+			t.Fatalf("one of two endpoints is gone, one retry: %d", a.Status)
 		}
 	}
 }

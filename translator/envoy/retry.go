@@ -4,6 +4,7 @@ import (
 	"time"
 
 	route "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
+	previous "github.com/envoyproxy/go-control-plane/envoy/extensions/retry/host/previous_hosts/v3"
 )
 
 // Retry says when a backend is asked again (GEP-1731).
@@ -21,6 +22,7 @@ const (
 	retryOn          = "connect-failure,refused-stream,reset"
 	retryOnCodesToo  = retryOn + ",retriable-status-codes"
 	longestBackoffBy = 10 // Envoy's own relation of the longest to the first
+	anotherHostTries = 20 // how often to choose an endpoint that wasn't tried; then any will do
 )
 
 // limit bounds time and tries. Without retries there is one try, and the shorter limit is the only one.
@@ -35,6 +37,12 @@ func limit(action *route.RouteAction, rule *Rule) {
 	}
 	policy := &route.RetryPolicy{
 		RetryOn: retryOn, RetriableStatusCodes: rule.Retry.Codes, NumRetries: number(rule.Retry.Attempts),
+		// Another endpoint answers sooner than one that has just failed.
+		RetryHostPredicate: []*route.RetryPolicy_RetryHostPredicate{{
+			Name:       "envoy.retry_host_predicates.previous_hosts",
+			ConfigType: &route.RetryPolicy_RetryHostPredicate_TypedConfig{TypedConfig: typed(&previous.PreviousHostsPredicate{})},
+		}},
+		HostSelectionRetryMaxAttempts: anotherHostTries,
 	}
 	if len(rule.Retry.Codes) > 0 {
 		policy.RetryOn = retryOnCodesToo

@@ -77,6 +77,7 @@ func (t *Translator) Translate(set *resource.Set, prev *Result) *Result {
 	t.unattached(set, graph, a)
 	a.conditions = append(a.conditions, unsupported(set)...)
 	a.conditions = append(a.conditions, orphans(set)...)
+	a.conditions = append(a.conditions, backendFaults(set, graph)...)
 	a.conditions = append(a.conditions, input.PolicyConditions(t.classes)...)
 	graph.Done()
 	return &Result{

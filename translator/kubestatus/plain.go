@@ -9,6 +9,7 @@ import (
 func (r *renderer) plainObjects() {
 	plain(r, "EnvoyProxy", r.Set.EnvoyProxies)
 	plain(r, "HTTPRouteFilter", r.Set.HTTPRouteFilters)
+	plain(r, "Backend", r.Set.Backends)
 }
 
 func plain[T resource.Object](r *renderer, kind string, table resource.Table[T]) {

@@ -46,10 +46,13 @@ func (a *assembly) listenerFacts() []status.Listener {
 		}
 		if a.serving[l] {
 			all[i].Sockets = append(all[i].Sockets, l.Socket())
+			all[i].RouteConfigs = append(all[i].RouteConfigs, l.RouteConfig())
 		}
 	}
 	for i := range all {
 		slices.Sort(all[i].Sockets)
+		slices.Sort(all[i].RouteConfigs)
+		all[i].RouteConfigs = slices.Compact(all[i].RouteConfigs)
 	}
 	slices.SortFunc(all, func(x, y status.Listener) int {
 		return cmp.Or(cmp.Compare(x.Gateway.Namespace, y.Gateway.Namespace), cmp.Compare(x.Gateway.Name, y.Gateway.Name),

@@ -77,26 +77,43 @@ func Refused(name, words string) []status.Condition {
 	return []status.Condition{c}
 }
 
-// rejected tells of a resource that Envoy refused as a whole. A refused RouteConfiguration is told by
-// the routes that are to blame.
+// rejected tells of a resource that Envoy refused as a whole. Nothing of it is in force: what Envoy took
+// earlier goes on. Routes that are to blame for a refused RouteConfiguration are found soon after, and it
+// is sent without them.
 func rejected(result *translator.Result, r xds.Rejection) []status.Condition {
 	switch r.Type {
 	case snapshot.Listener:
-		return rejectedListener(result.Listeners, strings.TrimPrefix(r.Name, "listener/"), r.Message)
+		return listenersFault(result.Listeners, r.Message, "Envoy refuses the listener", func(l status.Listener) bool {
+			return slices.Contains(l.Sockets, strings.TrimPrefix(r.Name, "listener/"))
+		})
+	case snapshot.Route:
+		return listenersFault(result.Listeners, r.Message, "Envoy refuses its routes, the last good ones serve", func(l status.Listener) bool {
+			return slices.Contains(l.RouteConfigs, r.Name)
+		})
 	case snapshot.Cluster, snapshot.Endpoint:
 		return Refused(r.Name, r.Message)
 	}
 	return nil
 }
 
-func rejectedListener(listeners []status.Listener, socket, words string) []status.Condition {
+func listenersFault(listeners []status.Listener, words, what string, concerns func(status.Listener) bool) []status.Condition {
 	var all []status.Condition
 	for _, l := range listeners {
-		if slices.Contains(l.Sockets, socket) {
+		if concerns(l) {
 			all = append(all, status.Condition{
-				Object: l.Gateway, Ancestor: l.Name, Type: "Programmed", Reason: "Invalid",
-				Message: "Envoy refuses the listener on " + socket + ": " + oneLine(words),
+				Object: l.Gateway, Ancestor: l.Name, Type: "Programmed", Reason: "Invalid", Message: what + ": " + oneLine(words),
 			})
+		}
+	}
+	return all
+}
+
+// unplaced describes rejections that concern no object that is known.
+func unplaced(result *translator.Result, rejections []xds.Rejection) []string {
+	var all []string
+	for _, r := range rejections {
+		if len(rejected(result, r)) == 0 {
+			all = append(all, fmt.Sprintf("Envoy refuses %s %s: %s", r.Type, r.Name, oneLine(r.Message)))
 		}
 	}
 	return all

@@ -106,6 +106,7 @@ func (s *statuses) objects(ctx context.Context) (objects []kubestatus.Object, no
 			notes = append(notes, oneLine(p.String()))
 		}
 	}
+	notes = append(notes, unplaced(s.result, rejections)...)
 	facts := runtimeFacts(s.result, s.faults, s.refusals, rejections, keySets)
 	facts = append(facts, unbound(s.result.Listeners, withheld)...)
 	facts = append(facts, programmed(s.result.Listeners, facts, inForce)...)

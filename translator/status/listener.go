@@ -10,4 +10,6 @@ type Listener struct {
 	AttachedRoutes int
 	// Sockets are the host:port on which it serves, sorted; none for one with a fault.
 	Sockets []string
+	// RouteConfigs name the RouteConfigurations that hold its routes, sorted.
+	RouteConfigs []string
 }

@@ -9,7 +9,7 @@ import (
 	"github.com/gatehouse-proxy/gatehouse/internal/gatewaytest"
 )
 
-// at a path of its own: a rule with one filter.
+// filtered is a rule at a path of its own; filters are a YAML list, backend may be "".
 func filtered(path, filters, backend string) string {
 	rule := "matches: [{path: {value: " + path + "}}]\nfilters:\n" + strings.TrimSpace(filters)
 	if backend != "" {

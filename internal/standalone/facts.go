@@ -116,6 +116,7 @@ func unplaced(result *translator.Result, rejections []xds.Rejection) []string {
 			all = append(all, fmt.Sprintf("Envoy refuses %s %s: %s", r.Type, r.Name, oneLine(r.Message)))
 		}
 	}
+	slices.Sort(all)
 	return all
 }
 

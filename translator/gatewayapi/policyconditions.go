@@ -29,6 +29,9 @@ func (in *Input) PolicyConditions(classes Classes) []status.Condition {
 	for key, list := range in.policies {
 		policyKind, name, _ := strings.Cut(key.Name, "/")
 		target := Target{Kind: strings.TrimPrefix(string(key.Kind), string(policiesOf)), Namespace: key.Namespace, Name: name}
+		if c.foreign(target) {
+			continue // another controller tells
+		}
 		c.list(policyKind, target, list.Items)
 		c.hide(in, policyKind, target, list.Items)
 	}
@@ -48,6 +51,11 @@ type policyConditions struct {
 type hiding struct {
 	policy resource.Key
 	target Target
+}
+
+func (c *policyConditions) foreign(target Target) bool {
+	gateway, ok := c.set.Gateways.Get(target.Namespace, target.Name)
+	return target.Kind == "Gateway" && ok && !c.classes.Serves(c.set, gateway)
 }
 
 func (c *policyConditions) refuse(policy resource.Key, target Target, reason gatewayv1.PolicyConditionReason, format string, args ...any) {
@@ -120,6 +128,9 @@ func (c *policyConditions) hide(in *Input, policyKind string, target Target, ite
 		}
 	}
 	for _, outer := range outerTargets(c.set, target) {
+		if c.foreign(outer) {
+			continue
+		}
 		for _, hidden := range outer.policies(in, policyKind) {
 			at := outer
 			at.Section = hidden.Section

@@ -144,6 +144,47 @@ type Rule struct {
 	Allow bool
 	// ClientCIDRs: the client's address is in one of them. Empty: any address.
 	ClientCIDRs []string `json:",omitempty"`
+	// Methods: the request's is one of them, such as "GET". Empty: any method.
+	Methods []string `json:",omitempty"`
+	// Path of the request, without the query; nil: any path.
+	Path *PathMatch `json:",omitempty"`
+	// Headers must all match.
+	Headers []HeaderMatch `json:",omitempty"`
+	// JWT asks for a verified token; nil: none is needed.
+	JWT *JWTMatch `json:",omitempty"`
+}
+
+// PathMatch compares a request's path.
+type PathMatch struct {
+	// Type is Exact, PathPrefix (whole segments), Suffix, or RegularExpression (RE2, the whole path).
+	Type   string
+	Value  string
+	Invert bool `json:",omitempty"`
+}
+
+// HeaderMatch compares a header's values exactly with a list, of which one must be equal.
+type HeaderMatch struct {
+	Name   string
+	Values []string
+}
+
+// JWTMatch compares what a provider's verified token says. All claims and all scopes must match.
+type JWTMatch struct {
+	// Provider is one of the policy's own JWT providers.
+	Provider string
+	Claims   []ClaimMatch `json:",omitempty"`
+	// Scopes are looked for in the claims scope and scp: strings parted by spaces, or arrays.
+	Scopes []string `json:",omitempty"`
+}
+
+// ClaimMatch compares a claim with a list of values, of which one must be equal.
+type ClaimMatch struct {
+	// Claim is a path: names joined by dots, or `["name with.dots"]`.
+	Claim string
+	// Array says that the claim is an array of strings, one of which must be among Values. Else it is a
+	// string.
+	Array  bool `json:",omitempty"`
+	Values []string
 }
 
 // OPA evaluates Rego after authentication.

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/gatehouse-proxy/gatehouse/exchange"
+	"github.com/gatehouse-proxy/gatehouse/security/claim"
 	"github.com/gatehouse-proxy/gatehouse/security/config"
 	"github.com/gatehouse-proxy/gatehouse/security/field"
 )
@@ -14,14 +15,13 @@ import (
 // claimHeader copies one claim to a request header.
 type claimHeader struct {
 	header string
-	text   string
-	path   []string
+	path   claim.Path
 	format string
 }
 
 // compileClaimHeader refuses unknown formats: to fall back to String would drop a list without a word.
 func compileClaimHeader(spec config.ClaimToHeader) (claimHeader, error) {
-	path, err := parsePath(spec.Claim)
+	path, err := claim.Parse(spec.Claim)
 	if err != nil {
 		return claimHeader{}, err
 	}
@@ -33,7 +33,7 @@ func compileClaimHeader(spec config.ClaimToHeader) (claimHeader, error) {
 	default:
 		return claimHeader{}, fmt.Errorf("format %q is none of String, CSV and JSON", spec.Format)
 	}
-	return claimHeader{header: strings.ToLower(spec.Header), text: spec.Claim, path: path, format: spec.Format}, nil
+	return claimHeader{header: strings.ToLower(spec.Header), path: path, format: spec.Format}, nil
 }
 
 // fields writes the claims' headers. A claim that isn't there, or whose type the format can't show,
@@ -43,7 +43,7 @@ func (p *provider) fields(claims map[string]any) ([]exchange.Field, error) {
 	var fields []exchange.Field
 	for i := range p.headers {
 		h := &p.headers[i]
-		value, found := lookup(claims, h.path, h.text)
+		value, found := h.path.Lookup(claims)
 		if !found || written(fields, h.header) {
 			continue
 		}

@@ -11,16 +11,11 @@ import (
 
 // allow is the only place where a verdict becomes an allow. decision is nil without Rego.
 func (p *Policy) allow(r *exchange.Request, found finding, decision *rego.Decision) exchange.Verdict {
-	verdict := exchange.Verdict{Allow: true, Reason: ReasonAllowed}
+	verdict := exchange.Verdict{Allow: true, Reason: ReasonAllowed, Set: found.set}
 	if found.token != nil {
-		verdict.Set = found.token.Headers
 		// A copy, for hosts add their own entries.
 		verdict.Metadata = maps.Clone(found.token.Metadata)
 		verdict.RecomputeRoute = found.token.RecomputeRoute
-	}
-	if p.usernameHeader != "" && found.user != "" && !contains(verdict.Set, p.usernameHeader) {
-		// The token's fields are shared: a full slice makes append copy.
-		verdict.Set = append(slices.Clip(verdict.Set), exchange.Field{Name: p.usernameHeader, Value: found.user})
 	}
 	if decision == nil {
 		verdict.Remove = p.identity.remove(r, verdict.Set)
@@ -31,6 +26,19 @@ func (p *Policy) allow(r *exchange.Request, found finding, decision *rego.Decisi
 	verdict.ResponseSet = p.withoutCORS(decision.ResponseHeaders)
 	verdict.Metadata = mergedMetadata(verdict.Metadata, decision.Metadata)
 	return verdict
+}
+
+// identify returns the headers that tell the upstream who is calling. They may be shared.
+func (p *Policy) identify(found finding) []exchange.Field {
+	var set []exchange.Field
+	if found.token != nil {
+		set = found.token.Headers
+	}
+	if p.usernameHeader != "" && found.user != "" && !contains(set, p.usernameHeader) {
+		// The token's fields are shared: a full slice makes append copy.
+		set = append(slices.Clip(set), exchange.Field{Name: p.usernameHeader, Value: found.user})
+	}
+	return set
 }
 
 // withoutCORS drops what a policy's cors part answers for: a second Access-Control-Allow-Origin makes

@@ -28,6 +28,8 @@ type finding struct {
 	caller  *identity.Identity
 	token   *jwt.Token
 	user    string
+	// set are the headers that tell the upstream who is calling. They may be shared.
+	set []exchange.Field
 }
 
 // authenticate runs the policy's methods. Without any, every caller is anonymous and passes this stage.

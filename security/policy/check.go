@@ -7,6 +7,7 @@ import (
 
 	"github.com/gatehouse-proxy/gatehouse/exchange"
 	"github.com/gatehouse-proxy/gatehouse/security/cors"
+	"github.com/gatehouse-proxy/gatehouse/security/rules"
 )
 
 var _ exchange.Authorizer = (*Policy)(nil)
@@ -59,8 +60,9 @@ func (p *Policy) decide(ctx context.Context, r *exchange.Request) exchange.Verdi
 	if found.outcome != passed {
 		return p.refuse(found)
 	}
+	found.set = p.identify(found)
 	if p.rules != nil {
-		if allow, by := p.rules.Decide(r.Conn().Client); !allow {
+		if allow, by := p.rules.Decide(rules.Input{Request: r, Caller: found.caller, Set: found.set}); !allow {
 			return deny(http.StatusForbidden, ruleReason(by))
 		}
 	}

@@ -74,8 +74,8 @@ func Compile(spec *config.Policy, deps Deps) (*Policy, error) {
 	if p.bearerRealm, err = quoted(spec.Name); err != nil {
 		return nil, fmt.Errorf("name: %w", err)
 	}
-	// JWT is the last stage that can register anything: what fails before has nothing to undo.
-	for _, stage := range []func(*config.Policy, Deps) error{p.compileCORS, p.compileBasic, p.compileRules, p.compileOPA, p.compileJWT, p.compileIdentity} {
+	// Rules see the headers that the others write. Close undoes what JWT has registered.
+	for _, stage := range []func(*config.Policy, Deps) error{p.compileCORS, p.compileBasic, p.compileOPA, p.compileJWT, p.compileIdentity, p.compileRules} {
 		if err := stage(spec, deps); err != nil {
 			p.Close()
 			return nil, err
@@ -161,9 +161,16 @@ func (p *Policy) compileJWT(spec *config.Policy, deps Deps) (err error) {
 }
 
 func (p *Policy) compileRules(spec *config.Policy, _ Deps) (err error) {
-	if spec.Authorization != nil {
-		p.rules, err = rules.Compile(spec.Authorization)
+	if spec.Authorization == nil {
+		return nil
 	}
+	options := rules.Options{Owned: p.identity.has}
+	if spec.JWT != nil {
+		for i := range spec.JWT.Providers {
+			options.Providers = append(options.Providers, spec.JWT.Providers[i].Name)
+		}
+	}
+	p.rules, err = rules.Compile(spec.Authorization, options)
 	return err
 }
 

@@ -1,18 +1,44 @@
-// Package rules decides by the client's address: an ordered list of CIDR rules, the first match wins.
+// Package rules decides by what a request is and who sends it: an ordered list of rules, the first that
+// matches wins.
+//
+// Where a request can be read in more than one way, a rule that denies matches if any reading does, a
+// rule that allows only if all do. What can't be known counts the same way: a deny rule about it matches,
+// an allow rule doesn't. So a doubt never lets a request pass that the rules would stop.
 package rules
 
 import (
+	"errors"
 	"fmt"
-	"net/netip"
 
+	"github.com/gatehouse-proxy/gatehouse/exchange"
 	"github.com/gatehouse-proxy/gatehouse/security/config"
+	"github.com/gatehouse-proxy/gatehouse/security/identity"
 )
 
-// maxRules and maxCIDRs bound what one policy may make every request walk through (S43).
+// maxRules, maxCIDRs and maxValues bound what one policy may make every request walk through (S43).
 const (
-	maxRules = 1000
-	maxCIDRs = 10000
+	maxRules  = 1000
+	maxCIDRs  = 10000
+	maxValues = 10000
 )
+
+// Options are what rules need to know of the policy they belong to.
+type Options struct {
+	// Providers are the names of the policy's JWT providers.
+	Providers []string
+	// Owned reports whether the policy itself writes the header, in any spelling of its name: rules see
+	// what the upstream will see, never what the client sent under that name. nil: it writes none.
+	Owned func(name string) bool
+}
+
+// Input is one request, authenticated.
+type Input struct {
+	Request *exchange.Request
+	// Caller is nil for an anonymous one.
+	Caller *identity.Identity
+	// Set are the headers that authentication writes.
+	Set []exchange.Field
+}
 
 // Rules is a compiled rule list. It is immutable and safe for concurrent use.
 type Rules struct {
@@ -21,76 +47,104 @@ type Rules struct {
 }
 
 type rule struct {
-	name     string
-	allow    bool
-	prefixes []netip.Prefix
+	name       string
+	allow      bool
+	conditions []condition
+}
+
+// condition is one part of a rule; all of a rule's must match. allow says how doubts count.
+type condition interface {
+	judge(e *evaluation, allow bool) answer
+}
+
+// answer is what a condition knows about a request, in the order of its weight for a rule: the least
+// answer of its conditions is the rule's.
+type answer int
+
+const (
+	no answer = iota
+	unknown
+	yes
+)
+
+func answerOf(matches bool) answer {
+	if matches {
+		return yes
+	}
+	return no
+}
+
+// evaluation is one request's way through the rules.
+type evaluation struct {
+	*Input
+
+	paths paths
 }
 
 // Compile checks and compiles spec. The error names the rule and says what to write instead.
-func Compile(spec *config.Authorization) (*Rules, error) {
+func Compile(spec *config.Authorization, options Options) (*Rules, error) {
 	if len(spec.Rules) > maxRules {
 		return nil, fmt.Errorf("authorization.rules: %d rules, at most %d are supported", len(spec.Rules), maxRules)
 	}
-	out, total := &Rules{defaultAllow: spec.DefaultAllow}, 0
-	for i, r := range spec.Rules {
-		compiled := rule{name: r.Name, allow: r.Allow}
-		for _, text := range r.ClientCIDRs {
-			prefix, err := parsePrefix(text)
-			if err != nil {
-				return nil, fmt.Errorf("authorization.rules[%d].clientCIDRs: %w", i, err)
-			}
-			compiled.prefixes = append(compiled.prefixes, prefix)
-		}
-		if total += len(compiled.prefixes); total > maxCIDRs {
-			return nil, fmt.Errorf("authorization.rules: more than %d CIDRs", maxCIDRs)
+	out, c := &Rules{defaultAllow: spec.DefaultAllow}, compiler{options: options}
+	for i := range spec.Rules {
+		compiled, err := c.rule(&spec.Rules[i])
+		if err != nil {
+			return nil, fmt.Errorf("authorization.rules[%d].%w", i, err)
 		}
 		out.rules = append(out.rules, compiled)
 	}
 	return out, nil
 }
 
-// parsePrefix takes a CIDR. A mapped IPv4 range is turned into IPv4, for clients are compared unmapped
-// and a rule that can never match would silently protect nothing.
-func parsePrefix(text string) (netip.Prefix, error) {
-	prefix, err := netip.ParsePrefix(text)
-	if err != nil {
-		return netip.Prefix{}, fmt.Errorf("%q is no CIDR; write it like 10.0.0.0/8 or 192.0.2.1/32", text)
-	}
-	if prefix.Addr().Is4In6() {
-		if prefix.Bits() < 96 {
-			return netip.Prefix{}, fmt.Errorf("%q mixes IPv4 and IPv6; write the IPv4 range itself", text)
-		}
-		prefix = netip.PrefixFrom(prefix.Addr().Unmap(), prefix.Bits()-96)
-	}
-	return prefix.Masked(), nil
+// compiler counts over all rules of a policy.
+type compiler struct {
+	options       Options
+	cidrs, values int
 }
 
-// Decide returns the verdict for a client and the name of the rule that made it, "" for the default.
-//
-// The invalid Addr is a client whose address nobody knows: it matches no Allow rule that has CIDRs and
-// every Deny rule that has some, since it might be in any of them.
-func (r *Rules) Decide(client netip.Addr) (allow bool, by string) {
-	client = client.Unmap().WithZone("")
+func (c *compiler) rule(spec *config.Rule) (rule, error) {
+	out := rule{name: spec.Name, allow: spec.Allow}
+	// The cheap ones come first; the order changes nothing else.
+	for _, compile := range []func(*config.Rule) ([]condition, error){c.addresses, c.methods, c.path, c.headers, c.token} {
+		conditions, err := compile(spec)
+		if err != nil {
+			return rule{}, err
+		}
+		out.conditions = append(out.conditions, conditions...)
+	}
+	return out, nil
+}
+
+// count refuses lists that are empty, for they would match nothing, and what is too much altogether.
+func (c *compiler) count(values []string) error {
+	c.values += len(values)
+	switch {
+	case len(values) == 0:
+		return errors.New("is empty; name at least one value")
+	case c.values > maxValues:
+		return fmt.Errorf("the policy's rules have more than %d values", maxValues)
+	}
+	return nil
+}
+
+// Decide returns the verdict and the name of the rule that made it, "" for the default.
+func (r *Rules) Decide(in Input) (allow bool, by string) {
+	e := evaluation{Input: &in}
 	for i := range r.rules {
-		if r.rules[i].matches(client) {
+		if r.rules[i].matches(&e) {
 			return r.rules[i].allow, r.rules[i].name
 		}
 	}
 	return r.defaultAllow, ""
 }
 
-// matches is where an unknown address counts against the caller.
-func (r *rule) matches(client netip.Addr) bool {
-	if len(r.prefixes) == 0 {
-		return true
-	}
-	if !client.IsValid() {
-		return !r.allow
-	}
-	for _, p := range r.prefixes {
-		if p.Contains(client) {
-			return true
+func (r *rule) matches(e *evaluation) bool {
+	found := yes
+	for _, c := range r.conditions {
+		if found = min(found, c.judge(e, r.allow)); found == no {
+			return false
 		}
 	}
-	return false
+	return found == yes || !r.allow
 }

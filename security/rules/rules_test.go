@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"testing"
 
+	"github.com/gatehouse-proxy/gatehouse/exchange"
 	"github.com/gatehouse-proxy/gatehouse/security/config"
 	"github.com/gatehouse-proxy/gatehouse/security/rules"
 )
@@ -34,7 +35,7 @@ func TestClientAddressRules(t *testing.T) {
 		"unknown address, everybody after":     {config.Authorization{Rules: []config.Rule{blocked, everybody}}, "", false, "blocked"},
 		"host bits and mapped ranges are fine": {config.Authorization{Rules: []config.Rule{{Name: "m", Allow: true, ClientCIDRs: []string{"::ffff:10.0.0.1/104"}}}}, "10.9.9.9", true, "m"},
 	} {
-		r, err := rules.Compile(&c.spec)
+		r, err := rules.Compile(&c.spec, rules.Options{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -42,7 +43,7 @@ func TestClientAddressRules(t *testing.T) {
 		if c.client != "" {
 			client = netip.MustParseAddr(c.client)
 		}
-		if allow, by := r.Decide(client); allow != c.allow || by != c.by {
+		if allow, by := r.Decide(rules.Input{Request: exchange.NewRequest(exchange.Head{}, exchange.Conn{Client: client}, exchange.Header{}, exchange.Body{}, nil)}); allow != c.allow || by != c.by {
 			t.Errorf("%s: %v by %q", name, allow, by)
 		}
 	}
@@ -51,11 +52,11 @@ func TestClientAddressRules(t *testing.T) {
 func TestInvalidCIDRsAreErrors(t *testing.T) {
 	t.Parallel()
 	for _, text := range []string{"", "10.0.0.1", "10.0.0.0/33", "a/8", "::/129", "::ffff:0.0.0.0/8", "10.0.0.0/8 "} {
-		if _, err := rules.Compile(&config.Authorization{Rules: []config.Rule{{ClientCIDRs: []string{text}}}}); err == nil {
+		if _, err := rules.Compile(&config.Authorization{Rules: []config.Rule{{ClientCIDRs: []string{text}}}}, rules.Options{}); err == nil {
 			t.Errorf("%q compiles", text)
 		}
 	}
-	if _, err := rules.Compile(&config.Authorization{Rules: make([]config.Rule, 2000)}); err == nil {
+	if _, err := rules.Compile(&config.Authorization{Rules: make([]config.Rule, 2000)}, rules.Options{}); err == nil {
 		t.Error("S43: 2000 rules compile")
 	}
 }

@@ -132,39 +132,6 @@ func (r *resolver) cors(spec *egv1alpha1.CORS) *config.CORS {
 	return out
 }
 
-func (r *resolver) authorization(spec *egv1alpha1.Authorization) *config.Authorization {
-	if spec == nil {
-		return nil
-	}
-	out := &config.Authorization{}
-	if spec.DefaultAction != nil {
-		out.DefaultAllow = *spec.DefaultAction == egv1alpha1.AuthorizationActionAllow
-	}
-	for i, rule := range spec.Rules {
-		field := fmt.Sprintf("spec.authorization.rules[%d]", i)
-		if rule.CEL != nil || rule.Operation != nil || rule.Principal != nil &&
-			(rule.Principal.JWT != nil || len(rule.Principal.Headers) > 0 || len(rule.Principal.ClientIPGeoLocations) > 0) {
-			r.fault("%s: only principal.clientCIDRs is supported by this version", field)
-			continue
-		}
-		out.Rules = append(out.Rules, authorizationRule(i, &rule))
-	}
-	return out
-}
-
-func authorizationRule(i int, rule *egv1alpha1.AuthorizationRule) config.Rule {
-	out := config.Rule{Name: fmt.Sprintf("rule-%d", i), Allow: rule.Action == egv1alpha1.AuthorizationActionAllow}
-	if rule.Name != nil {
-		out.Name = *rule.Name
-	}
-	if rule.Principal != nil {
-		for _, cidr := range rule.Principal.ClientCIDRs {
-			out.ClientCIDRs = append(out.ClientCIDRs, string(cidr))
-		}
-	}
-	return out
-}
-
 // maxBody is below Envoy's buffer limit of 1 MiB a connection: at the limit it would stop reading.
 const maxBody = 1<<20 - 4096
 

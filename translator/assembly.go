@@ -30,6 +30,8 @@ type assembly struct {
 	conditions []status.Condition
 	attached   map[listenerName]int
 	configs    map[string]builtConfig
+	seals      map[string]string // by policy reference
+	sealed     map[string]string // the previous assembly's
 }
 
 // builtConfig remembers a RouteConfiguration and the very entries it was made of.
@@ -43,19 +45,19 @@ func newAssembly(b *envoy.Builder, prev *assembly) *assembly {
 		builder: b, serving: map[*gatewayapi.Listener]bool{}, sockets: map[string][]*gatewayapi.Listener{}, claimed: map[string][]string{},
 		hosts: map[string]map[string][]*envoy.Entry{}, resources: map[snapshot.Type]map[string]snapshot.Resource{},
 		policies: map[string]*policy.Security{}, data: config.Data{}, configs: map[string]builtConfig{},
-		attached: map[listenerName]int{},
+		attached: map[listenerName]int{}, seals: map[string]string{},
 	}
 	for _, t := range snapshot.Types() {
 		a.resources[t] = map[string]snapshot.Resource{}
 	}
 	if prev != nil {
-		a.prev = prev.configs
+		a.prev, a.sealed = prev.configs, prev.seals
 	}
 	return a
 }
 
 // done keeps only what the next assembly reuses.
-func (a *assembly) done() *assembly { return &assembly{configs: a.configs} }
+func (a *assembly) done() *assembly { return &assembly{configs: a.configs, seals: a.seals} }
 
 func (a *assembly) gateway(g *gatewayapi.Gateway) {
 	a.listeners = append(a.listeners, g.Listeners...)
@@ -165,11 +167,20 @@ func (a *assembly) snapshot() *snapshot.Snapshot {
 		out.Resources[t] = all
 	}
 	for ref, s := range a.policies {
-		out.Policies = append(out.Policies, snapshot.Policy{Ref: ref, Seal: a.builder.Seal(ref), Spec: s.Spec})
+		out.Policies = append(out.Policies, snapshot.Policy{Ref: ref, Seal: a.seal(ref), Spec: s.Spec})
 		maps.Copy(a.data, s.Data)
 	}
 	slices.SortFunc(out.Policies, func(x, y snapshot.Policy) int { return cmp.Compare(x.Ref, y.Ref) })
 	return out
+}
+
+func (a *assembly) seal(ref string) string {
+	seal, known := a.sealed[ref]
+	if !known {
+		seal = a.builder.Seal(ref)
+	}
+	a.seals[ref] = seal
+	return seal
 }
 
 func (a *assembly) routeConfig(name string, hosts map[string][]*envoy.Entry) snapshot.Resource {

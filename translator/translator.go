@@ -65,7 +65,7 @@ func (t *Translator) Translate(set *resource.Set, prev *Result) *Result {
 		prev = &Result{}
 	}
 	input := gatewayapi.NewInput(set, prev.input)
-	graph := memo.New(prev.graph, input.Leaf, t.rules())
+	graph := memo.New(prev.graph, input.Leaf, input.Moved, t.rules())
 	a := newAssembly(t.builder, prev.assembly)
 	for _, g := range set.Gateways.All() {
 		a.gateway(memo.Value[*gatewayapi.Gateway](graph, memo.Key{Kind: gatewayapi.GatewayKind, Namespace: g.Namespace, Name: g.Name}))
@@ -99,7 +99,7 @@ func (t *Translator) rules() map[memo.Kind]memo.Rule {
 // Policies resolves every SecurityPolicy by itself, whether or not its target exists, in the order of
 // namespace and name: for an authorizer whose callers name the policy.
 func (t *Translator) Policies(set *resource.Set) []*policy.Security {
-	graph := memo.New(nil, gatewayapi.NewInput(set, nil).Leaf, t.rules())
+	graph := memo.New(nil, gatewayapi.NewInput(set, nil).Leaf, nil, t.rules())
 	all := make([]*policy.Security, 0, set.SecurityPolicies.Len())
 	for _, p := range set.SecurityPolicies.All() {
 		all = append(all, memo.Value[*policy.Security](graph, memo.Key{Kind: policy.SecurityKind, Namespace: p.Namespace, Name: p.Name}))

@@ -24,6 +24,7 @@ type Input struct {
 	sets     map[memo.Key]*List[*gatewayv1.ListenerSet]
 	policies map[memo.Key]*List[Targeting]
 	reasons  map[string]*string
+	moved    map[memo.Key]bool // leaves that are others than in the previous Input; nil: all may be
 }
 
 // List is an index entry. Equal lists of successive Inputs are one pointer, so that a rule that reads
@@ -69,7 +70,56 @@ func NewInput(set *resource.Set, prev *Input) *Input {
 		return memo.Key{Kind: setsOf, Namespace: GatewayOf(s).Namespace, Name: GatewayOf(s).Name}
 	})
 	in.policies = targetIndex(set, prev.policies)
+	if prev.Set != nil {
+		in.moved = map[memo.Key]bool{}
+		in.compare(prev)
+	}
 	return in
+}
+
+// Moved reports whether a leaf may be another than in the previous Input.
+func (in *Input) Moved(key memo.Key) bool { return in.moved == nil || in.moved[key] }
+
+// compare notes every leaf that changed.
+func (in *Input) compare(prev *Input) {
+	now, old := in.Set, prev.Set
+	now.GatewayClasses.Changed(old.GatewayClasses, in.note("GatewayClass"))
+	now.Gateways.Changed(old.Gateways, in.note("Gateway"))
+	now.HTTPRoutes.Changed(old.HTTPRoutes, in.note("HTTPRoute"))
+	now.ListenerSets.Changed(old.ListenerSets, in.note("ListenerSet"))
+	now.Namespaces.Changed(old.Namespaces, in.note("Namespace"))
+	now.Services.Changed(old.Services, in.note("Service"))
+	now.Secrets.Changed(old.Secrets, in.note("Secret"))
+	now.ConfigMaps.Changed(old.ConfigMaps, in.note("ConfigMap"))
+	now.Backends.Changed(old.Backends, in.note("Backend"))
+	now.SecurityPolicies.Changed(old.SecurityPolicies, in.note("SecurityPolicy"))
+	now.EnvoyExtensionPolicies.Changed(old.EnvoyExtensionPolicies, in.note("EnvoyExtensionPolicy"))
+	now.ClientTrafficPolicies.Changed(old.ClientTrafficPolicies, in.note("ClientTrafficPolicy"))
+	changedLists(in.slices, prev.slices, in.moved)
+	changedLists(in.grants, prev.grants, in.moved)
+	changedLists(in.sets, prev.sets, in.moved)
+	changedLists(in.policies, prev.policies, in.moved)
+}
+
+// note marks an object of a kind, and what is said to be wrong with it.
+func (in *Input) note(kind memo.Kind) func(namespace, name string) {
+	return func(namespace, name string) {
+		in.moved[memo.Key{Kind: kind, Namespace: namespace, Name: name}] = true
+		in.moved[memo.Key{Kind: invalidKind, Namespace: namespace, Name: string(kind) + "/" + name}] = true
+	}
+}
+
+func changedLists[T comparable](now, old map[memo.Key]*List[T], moved map[memo.Key]bool) {
+	for key, list := range now {
+		if old[key] != list {
+			moved[key] = true
+		}
+	}
+	for key := range old {
+		if now[key] == nil {
+			moved[key] = true
+		}
+	}
 }
 
 // Leaf returns the object or list of a key, nil if there is none.

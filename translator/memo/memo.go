@@ -20,6 +20,7 @@ type Rule func(v *View, key Key) any
 // Graph holds the values of one input. It is used by one goroutine.
 type Graph struct {
 	leaf   func(Key) any
+	moved  func(Key) bool
 	rules  map[Kind]Rule
 	prev   map[Key]*entry
 	memo   map[Key]*entry
@@ -38,9 +39,9 @@ type read struct {
 
 // New returns a graph over leaf, which answers for every kind without a rule and returns nil for what
 // doesn't exist. Values of prev, which may be nil, are reused where they still hold; prev itself is not
-// kept.
-func New(prev *Graph, leaf func(Key) any, rules map[Kind]Rule) *Graph {
-	g := &Graph{leaf: leaf, rules: rules, memo: map[Key]*entry{}}
+// kept. moved reports whether a leaf may be another than in prev; nil has every leaf compared.
+func New(prev *Graph, leaf func(Key) any, moved func(Key) bool, rules map[Kind]Rule) *Graph {
+	g := &Graph{leaf: leaf, moved: moved, rules: rules, memo: map[Key]*entry{}}
 	if prev != nil {
 		g.prev = prev.memo
 	}
@@ -75,6 +76,9 @@ func (g *Graph) Reused() int { return g.reused }
 
 func (g *Graph) holds(e *entry) bool {
 	for _, r := range e.reads {
+		if g.moved != nil && g.rules[r.key.Kind] == nil && !g.moved(r.key) {
+			continue
+		}
 		if g.Get(r.key) != r.got {
 			return false
 		}

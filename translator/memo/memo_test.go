@@ -22,7 +22,7 @@ func graph(prev *memo.Graph, leaves map[string]*text, runs *int) *memo.Graph {
 		}
 		return "-"
 	}
-	return memo.New(prev, leaf, map[memo.Kind]memo.Rule{
+	return memo.New(prev, leaf, nil, map[memo.Kind]memo.Rule{
 		"join": func(v *memo.View, k memo.Key) any {
 			*runs++
 			return &text{get(v, "a") + get(v, k.Name)}

@@ -57,3 +57,33 @@ func (t Table[T]) Namespace(namespace string) []T {
 
 // Len returns the number of objects.
 func (t Table[T]) Len() int { return len(t.sorted) }
+
+// Changed calls yield with the name of every object that is new, gone or another pointer than in the
+// previous Table. Unchanged Tables cost a comparison of pointers for each object.
+func (t Table[T]) Changed(previous Table[T], yield func(namespace, name string)) {
+	old, now := previous.sorted, t.sorted
+	for len(old) > 0 || len(now) > 0 {
+		var order int
+		switch {
+		case len(old) == 0:
+			order = 1
+		case len(now) == 0:
+			order = -1
+		case Object(old[0]) == Object(now[0]):
+			old, now = old[1:], now[1:]
+			continue
+		default:
+			order = compareName(old[0], now[0].GetNamespace(), now[0].GetName())
+		}
+		if order <= 0 {
+			yield(old[0].GetNamespace(), old[0].GetName())
+			old = old[1:]
+		}
+		if order >= 0 {
+			if order > 0 {
+				yield(now[0].GetNamespace(), now[0].GetName())
+			}
+			now = now[1:]
+		}
+	}
+}

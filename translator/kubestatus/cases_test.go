@@ -1,6 +1,7 @@
 package kubestatus_test
 
 import (
+	"bytes"
 	"encoding/json"
 	"flag"
 	"fmt"
@@ -14,6 +15,8 @@ import (
 	"golang.org/x/tools/txtar"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/gatehouse-proxy/gatehouse/internal/envoytest"
+	rendering "github.com/gatehouse-proxy/gatehouse/internal/render"
 	"github.com/gatehouse-proxy/gatehouse/translator"
 	"github.com/gatehouse-proxy/gatehouse/translator/kubestatus"
 	"github.com/gatehouse-proxy/gatehouse/translator/resource"
@@ -74,6 +77,9 @@ func runCases(t *testing.T, name string, archive *txtar.Archive) {
 				t.Errorf("got\n%swant\n%s", got, want.Data)
 			}
 			checkOrder(t, objects)
+			if !testing.Short() {
+				loadInEnvoy(t, objects)
+			}
 		}
 		if *update {
 			run(t)
@@ -94,6 +100,23 @@ func checkOrder(t *testing.T, objects []string) {
 			return
 		}
 	}
+}
+
+// loadInEnvoy has Envoy load what a case serves: whatever is wrong with some of its objects, the rest must
+// be a configuration.
+func loadInEnvoy(t *testing.T, objects []string) {
+	t.Helper()
+	documents := make([]*resource.Document, len(objects))
+	for i, text := range objects {
+		documents[i] = resource.Decode([]byte(text))
+	}
+	set, _ := build(nil, documents)
+	result := translator.New(translator.Options{ControllerNames: controllers(), SealKey: []byte("key")}).Translate(set, nil)
+	var bootstrap bytes.Buffer
+	if err := rendering.Snapshot(&bootstrap, result.Snapshot, rendering.Options{Format: rendering.Envoy, Type: rendering.All, StateDir: "/tmp"}); err != nil {
+		t.Fatal(err)
+	}
+	envoytest.Validate(t, bootstrap.String())
 }
 
 func encode(t *testing.T, objects []kubestatus.Object) string {

@@ -26,8 +26,9 @@ func routeMatch(m *gatewayv1.HTTPRouteMatch) (out *route.RouteMatch, fault strin
 }
 
 func queryMatches(m *gatewayv1.HTTPRouteMatch) []*route.QueryParameterMatcher {
-	var all []*route.QueryParameterMatcher
-	for _, q := range firsts(m.QueryParams, func(q gatewayv1.HTTPQueryParamMatch) string { return string(q.Name) }) {
+	params := firsts(m.QueryParams, func(q gatewayv1.HTTPQueryParamMatch) string { return string(q.Name) })
+	all := make([]*route.QueryParameterMatcher, 0, len(params))
+	for _, q := range params {
 		regex := q.Type != nil && *q.Type == gatewayv1.QueryParamMatchRegularExpression
 		all = append(all, queryMatch(string(q.Name), text(regex, q.Value)))
 	}

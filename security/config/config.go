@@ -31,12 +31,13 @@ type Policy struct {
 	// Fault, if not empty, says why the policy could not be understood. Such a policy answers 503 to
 	// every request. The text is for operators, never for clients.
 	Fault string `json:",omitempty"`
-	// Mode combines BasicAuth and JWT: All (the default, "") or Any.
+	// Mode combines BasicAuth, JWT and APIKey: All (the default, "") or Any.
 	Mode Mode `json:",omitempty"`
 	// DryRun decides, logs and counts, but never denies; identity headers are stripped all the same.
 	DryRun        bool           `json:",omitempty"`
 	BasicAuth     *BasicAuth     `json:",omitempty"`
 	JWT           *JWT           `json:",omitempty"`
+	APIKey        *APIKey        `json:",omitempty"`
 	CORS          *CORS          `json:",omitempty"`
 	Authorization *Authorization `json:",omitempty"`
 	OPA           *OPA           `json:",omitempty"`
@@ -118,6 +119,24 @@ type ExtractFrom struct {
 type ExtractHeader struct {
 	Name        string
 	ValuePrefix string `json:",omitempty"`
+}
+
+// APIKey is authentication by a shared key.
+type APIKey struct {
+	// Credentials are JSON objects, one for each Secret: client id to the key's bytes in base64.
+	Credentials []Source
+	// Places of a key; the first that has one counts.
+	Places []KeyPlace
+	// ForwardClientIDHeader, if set, carries the client's id to the upstream.
+	ForwardClientIDHeader string `json:",omitempty"`
+	// Sanitize takes keys out of requests before the upstream sees them.
+	Sanitize bool `json:",omitempty"`
+}
+
+// KeyPlace is one place of a key.
+type KeyPlace struct {
+	Kind string // Header, Cookie or Param
+	Name string
 }
 
 // CORS answers preflights and marks responses (Fetch standard, section 3.3).
@@ -244,6 +263,9 @@ func (p *Policy) sources() []Source {
 			}
 		}
 	}
+	if p.APIKey != nil {
+		all = append(all, p.APIKey.Credentials...)
+	}
 	if p.OPA != nil {
 		for _, m := range p.OPA.Modules {
 			all = append(all, m.Source)
@@ -255,5 +277,5 @@ func (p *Policy) sources() []Source {
 
 // Protects reports whether the policy can deny a request: one with nothing but CORS doesn't.
 func (p *Policy) Protects() bool {
-	return p.Fault != "" || p.BasicAuth != nil || p.JWT != nil || p.Authorization != nil || p.OPA != nil
+	return p.Fault != "" || p.BasicAuth != nil || p.JWT != nil || p.APIKey != nil || p.Authorization != nil || p.OPA != nil
 }

@@ -17,12 +17,14 @@ func (p *Policy) allow(r *exchange.Request, found finding, decision *rego.Decisi
 		verdict.Metadata = maps.Clone(found.token.Metadata)
 		verdict.RecomputeRoute = found.token.RecomputeRoute
 	}
+	removals := p.withoutKeys(r, &verdict)
 	if decision == nil {
-		verdict.Remove = p.identity.remove(r, verdict.Set)
+		verdict.Remove = withRemovals(p.identity.remove(r, verdict.Set), verdict.Set, removals)
 		return verdict
 	}
 	verdict.Set = overridden(verdict.Set, decision)
-	verdict.Remove = withRemovals(p.identity.remove(r, verdict.Set), verdict.Set, decision.Remove)
+	verdict.Remove = withRemovals(p.identity.remove(r, verdict.Set), verdict.Set, removals)
+	verdict.Remove = withRemovals(verdict.Remove, verdict.Set, decision.Remove)
 	verdict.ResponseSet = p.withoutCORS(decision.ResponseHeaders)
 	verdict.Metadata = mergedMetadata(verdict.Metadata, decision.Metadata)
 	return verdict
@@ -38,7 +40,21 @@ func (p *Policy) identify(found finding) []exchange.Field {
 		// The token's fields are shared: a full slice makes append copy.
 		set = append(slices.Clip(set), exchange.Field{Name: p.usernameHeader, Value: found.user})
 	}
+	if p.clientHeader != "" && found.client != "" && !contains(set, p.clientHeader) {
+		set = append(slices.Clip(set), exchange.Field{Name: p.clientHeader, Value: found.client})
+	}
 	return set
+}
+
+// withoutKeys takes API keys out of what the upstream will see, if the policy asks for it, and returns
+// the headers to remove.
+func (p *Policy) withoutKeys(r *exchange.Request, verdict *exchange.Verdict) (removals []string) {
+	if !p.sanitize {
+		return nil
+	}
+	set, removals := p.keys.Sanitize(r)
+	verdict.Set = append(slices.Clip(verdict.Set), set...)
+	return removals
 }
 
 // withoutCORS drops what a policy's cors part answers for: a second Access-Control-Allow-Origin makes

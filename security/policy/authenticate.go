@@ -1,10 +1,12 @@
 package policy
 
 import (
+	"cmp"
 	"context"
 	"errors"
 
 	"github.com/gatehouse-proxy/gatehouse/exchange"
+	"github.com/gatehouse-proxy/gatehouse/security/apikey"
 	"github.com/gatehouse-proxy/gatehouse/security/basic"
 	"github.com/gatehouse-proxy/gatehouse/security/identity"
 	"github.com/gatehouse-proxy/gatehouse/security/jwt"
@@ -28,60 +30,93 @@ type finding struct {
 	caller  *identity.Identity
 	token   *jwt.Token
 	user    string
+	client  string // whose API key it was
 	// set are the headers that tell the upstream who is calling. They may be shared.
 	set []exchange.Field
 }
 
 // authenticate runs the policy's methods. Without any, every caller is anonymous and passes this stage.
 func (p *Policy) authenticate(ctx context.Context, r *exchange.Request) finding {
-	if p.basic == nil && p.jwt == nil {
+	if p.basic == nil && p.jwt == nil && p.keys == nil {
 		return finding{}
 	}
 	// No method may choose among several lines: another proxy or the upstream may choose another (S13).
 	if _, lines := r.Header.Lookup("authorization"); lines > 1 {
 		return finding{outcome: invalid, reason: ReasonAuthorizationTwice}
 	}
-	switch {
-	case p.basic == nil:
-		return p.lenient(p.byToken(r))
-	case p.jwt == nil:
-		return p.byPassword(ctx, r)
-	case p.any:
+	if p.any {
 		return p.authenticateAny(ctx, r)
 	}
 	return p.authenticateAll(ctx, r)
 }
 
-// authenticateAll runs the cheap method first, so that a flood without tokens costs no hashing.
+// authenticateAll runs the cheap methods first, so that a flood without tokens costs no hashing.
 func (p *Policy) authenticateAll(ctx context.Context, r *exchange.Request) finding {
-	token := p.lenient(p.byToken(r))
-	if token.outcome != passed {
-		return token
+	var all finding
+	if p.jwt != nil {
+		all = p.lenient(p.byToken(r))
 	}
-	user := p.byPassword(ctx, r)
-	if user.outcome != passed || token.caller == nil {
-		return user
+	if p.keys != nil && all.outcome == passed {
+		all = both(all, p.byKey(r))
 	}
-	return finding{token: token.token, user: user.user, caller: &identity.Identity{
-		Method: identity.JWT, Username: user.user, Provider: token.caller.Provider, Claims: token.caller.Claims,
-	}}
+	if p.basic != nil && all.outcome == passed {
+		all = both(all, p.byPassword(ctx, r))
+	}
+	return all
+}
+
+// both joins what two methods found out about the caller, of which the first passed. A token's claims
+// and a password's user outweigh the rest.
+func both(first, second finding) finding {
+	if second.outcome != passed || first.caller == nil {
+		return second
+	}
+	joined := finding{token: first.token, user: cmp.Or(second.user, first.user), client: cmp.Or(second.client, first.client)}
+	joined.caller = &identity.Identity{
+		Method: identity.Basic, Username: cmp.Or(second.user, first.caller.Username), ClientID: joined.client,
+		Provider: first.caller.Provider, Claims: first.caller.Claims,
+	}
+	if first.token != nil {
+		joined.caller.Method = identity.JWT
+	}
+	return joined
 }
 
 // authenticateAny: one success is enough. Otherwise a credential that was there and wrong outweighs one
 // that couldn't be checked, and either outweighs leniency, which is for requests without credentials.
 func (p *Policy) authenticateAny(ctx context.Context, r *exchange.Request) finding {
-	token := p.byToken(r)
-	if token.outcome == passed {
-		return token
+	worst := finding{outcome: missing, reason: ReasonCredentialsMissing}
+	if p.jwt != nil {
+		if worst = p.byToken(r); worst.outcome == passed {
+			return worst
+		}
 	}
-	user := p.byPassword(ctx, r)
-	switch {
-	case user.outcome == passed, user.outcome > token.outcome:
-		return user
-	case user.outcome == unavailable:
-		return user // failOpen is for keys only
+	if p.keys != nil {
+		key := p.byKey(r)
+		if key.outcome == passed {
+			return key
+		}
+		worst = worse(worst, key)
 	}
-	return p.lenient(token)
+	if p.basic != nil {
+		user := p.byPassword(ctx, r)
+		if user.outcome == passed {
+			return user
+		}
+		worst = worse(worst, user)
+	}
+	if worst.reason == ReasonBasicBusy {
+		return worst // failOpen is for keys only
+	}
+	return p.lenient(worst)
+}
+
+// worse prefers the later of two equals but a token's, whose challenge says more.
+func worse(first, second finding) finding {
+	if second.outcome > first.outcome || second.reason == ReasonBasicBusy && second.outcome >= first.outcome {
+		return second
+	}
+	return first
 }
 
 // lenient applies jwt.optional and jwt.failOpen: an anonymous caller instead of a missing token, or of
@@ -108,6 +143,18 @@ func (p *Policy) byToken(r *exchange.Request) finding {
 		return finding{outcome: invalid, reason: ReasonJWTExpired}
 	}
 	return finding{outcome: invalid, reason: ReasonJWTInvalid}
+}
+
+// byKey costs one digest.
+func (p *Policy) byKey(r *exchange.Request) finding {
+	client, err := p.keys.Client(r)
+	switch {
+	case err == nil:
+		return finding{client: client, caller: &identity.Identity{Method: identity.APIKey, ClientID: client}}
+	case errors.Is(err, apikey.ErrMissing):
+		return finding{outcome: missing, reason: ReasonCredentialsMissing}
+	}
+	return finding{outcome: invalid, reason: ReasonAPIKeyInvalid}
 }
 
 // byPassword counts another scheme as missing, not invalid: under Any the header may be the token's.

@@ -90,7 +90,10 @@ func ruleReason(by string) string {
 // dry lets a denied request pass as an anonymous one.
 func (p *Policy) dry(r *exchange.Request, denied exchange.Verdict) exchange.Verdict {
 	p.log.Info("dry run: would deny", "reason", denied.Reason, "status", denied.Reply.Status())
-	return exchange.Verdict{Allow: true, Reason: DryRunPrefix + denied.Reason, Remove: p.identity.remove(r, nil)}
+	verdict := exchange.Verdict{Allow: true, Reason: DryRunPrefix + denied.Reason}
+	removals := p.withoutKeys(r, &verdict)
+	verdict.Remove = withRemovals(p.identity.remove(r, verdict.Set), verdict.Set, removals)
+	return verdict
 }
 
 // mark puts the CORS headers on a verdict, so that scripts can read denials too (S38).

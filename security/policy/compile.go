@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"strings"
 
+	"github.com/gatehouse-proxy/gatehouse/security/apikey"
 	"github.com/gatehouse-proxy/gatehouse/security/basic"
 	"github.com/gatehouse-proxy/gatehouse/security/config"
 	"github.com/gatehouse-proxy/gatehouse/security/cors"
@@ -47,6 +48,9 @@ type Policy struct {
 	optional       bool
 	failOpen       bool
 	bearerRealm    string
+	keys           *apikey.Keys
+	clientHeader   string
+	sanitize       bool
 
 	rules    *rules.Rules
 	opa      *rego.Policy
@@ -75,7 +79,7 @@ func Compile(spec *config.Policy, deps Deps) (*Policy, error) {
 		return nil, fmt.Errorf("name: %w", err)
 	}
 	// Rules see the headers that the others write. Close undoes what JWT has registered.
-	for _, stage := range []func(*config.Policy, Deps) error{p.compileCORS, p.compileBasic, p.compileOPA, p.compileJWT, p.compileIdentity, p.compileRules} {
+	for _, stage := range []func(*config.Policy, Deps) error{p.compileCORS, p.compileBasic, p.compileAPIKey, p.compileOPA, p.compileJWT, p.compileIdentity, p.compileRules} {
 		if err := stage(spec, deps); err != nil {
 			p.Close()
 			return nil, err
@@ -150,6 +154,24 @@ func (p *Policy) compileBasic(spec *config.Policy, deps Deps) error {
 	return nil
 }
 
+func (p *Policy) compileAPIKey(spec *config.Policy, deps Deps) (err error) {
+	k := spec.APIKey
+	if k == nil {
+		return nil
+	}
+	if p.keys, err = apikey.Compile(k, deps.Data); err != nil {
+		return fmt.Errorf("apiKeyAuth.%w", err)
+	}
+	p.sanitize = k.Sanitize
+	if k.ForwardClientIDHeader != "" {
+		if err := field.CheckName(k.ForwardClientIDHeader); err != nil {
+			return fmt.Errorf("apiKeyAuth.forwardClientIDHeader: %w", err)
+		}
+		p.clientHeader = strings.ToLower(k.ForwardClientIDHeader)
+	}
+	return nil
+}
+
 func (p *Policy) compileJWT(spec *config.Policy, deps Deps) (err error) {
 	j := spec.JWT
 	if j == nil {
@@ -185,6 +207,9 @@ func (p *Policy) compileIdentity(spec *config.Policy, _ Deps) error {
 	names := append([]string(nil), spec.Strip...)
 	if p.usernameHeader != "" {
 		names = append(names, p.usernameHeader)
+	}
+	if p.clientHeader != "" {
+		names = append(names, p.clientHeader)
 	}
 	if p.jwt != nil {
 		names = append(names, p.jwt.HeaderNames()...)

@@ -10,7 +10,7 @@
 //
 // A request passes these stages; the first that objects ends it:
 //
-//	CORS preflight? ─▶ authenticate (basic, JWT) ─▶ authorize (CIDRs) ─▶ Rego ─▶ allow, with mutations
+//	CORS preflight? ─▶ authenticate (basic, JWT, API key) ─▶ authorize (rules) ─▶ Rego ─▶ allow, with mutations
 //
 // Every doubt is a denial: 401 for credentials, 403 for a computed no, 503 for whatever can't be
 // decided. Bodies and headers of a denial don't tell which check failed; [exchange.Verdict.Reason],

@@ -12,6 +12,7 @@ const (
 	ReasonJWTInvalid         = "jwt_invalid"
 	ReasonJWTExpired         = "jwt_expired"
 	ReasonJWTKeys            = "jwt_keys_unavailable"
+	ReasonAPIKeyInvalid      = "api_key_invalid"
 	ReasonAuthorizationTwice = "authorization_repeated"
 	ReasonConnectionNames    = "connection_names_identity_header"
 	ReasonRuleDenied         = "rule_denied"

@@ -39,12 +39,16 @@ func (p *Policy) refuse(found finding) exchange.Verdict {
 // only for requests that carried a token.
 func (p *Policy) challenges(found finding) []string {
 	var all []string
-	if p.jwt != nil || p.basic == nil {
+	if p.jwt != nil || p.basic == nil && p.keys == nil {
 		bearer := "Bearer realm=" + p.bearerRealm
 		if found.reason == ReasonJWTInvalid || found.reason == ReasonJWTExpired {
 			bearer += `, error="invalid_token"` //nolint:gosec // G101: words of the protocol
 		}
 		all = append(all, bearer)
+	}
+	if p.keys != nil {
+		// No registered scheme fits; RFC 9110 section 15.5.2 demands some challenge.
+		all = append(all, "ApiKey realm="+p.bearerRealm)
 	}
 	if p.basic != nil {
 		all = append(all, p.basicChallenge)

@@ -18,6 +18,9 @@ func identityTerm(part *reads, caller *identity.Identity) *ast.Term {
 		if caller.Username != "" {
 			o.text("username", caller.Username)
 		}
+		if caller.ClientID != "" {
+			o.text("client_id", caller.ClientID)
+		}
 		if caller.Provider != "" {
 			o.text("provider", caller.Provider)
 		}

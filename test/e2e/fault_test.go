@@ -37,11 +37,16 @@ spec:
 		"unusable password line": {
 			spec: basicSpec, said: "line 1", extra: strings.Replace(usersManifest, "alice:{SHA}W6ph5Mm5Pz8GgiULbPgzG37mj9g=", "alice:{FOO}hash-in-file", 1),
 		},
-		"broken Rego":             {spec: rego(`"package envoy.authz\nallow if {"`), said: "rego"},
-		"forbidden Rego builtin":  {spec: rego(`"package envoy.authz\nimport rego.v1\nallow if http.send({}).status == 200"`), said: "http.send"},
-		"missing ConfigMap":       {spec: "  opa: {modules: [{type: ValueRef, valueRef: {group: \"\", kind: ConfigMap, name: rules}}]}", said: "ConfigMap default/rules doesn't exist"},
-		"unknown field":           {spec: basicSpec + "\n  basicAuht: {}", said: "basicAuth"},
-		"unsupported method":      {spec: "  apiKeyAuth: {credentialRefs: [{name: k}], extractFrom: [{headers: [x-key]}]}", said: "apiKeyAuth"},
+		"broken Rego":            {spec: rego(`"package envoy.authz\nallow if {"`), said: "rego"},
+		"forbidden Rego builtin": {spec: rego(`"package envoy.authz\nimport rego.v1\nallow if http.send({}).status == 200"`), said: "http.send"},
+		"missing ConfigMap":      {spec: "  opa: {modules: [{type: ValueRef, valueRef: {group: \"\", kind: ConfigMap, name: rules}}]}", said: "ConfigMap default/rules doesn't exist"},
+		"unknown field":          {spec: basicSpec + "\n  basicAuht: {}", said: "basicAuth"},
+		"unsupported method":     {spec: "  csrf: {}", said: "csrf"},
+		"API key with a newline": {spec: keySpec, said: "line break", extra: strings.Replace(keysManifest, "key-of-ci", `"hash-in-file\n"`, 1)},
+		"one client twice": {
+			spec: strings.Replace(keySpec, "{name: keys}", "{name: keys}, {name: more}", 1), said: "billing",
+			extra: keysManifest + "---" + strings.Replace(keysManifest, "name: keys", "name: more", 1),
+		},
 		"key set without any key": {spec: "  jwt: {providers: [{name: p, localJWKS: {type: Inline, inline: '{\"keys\":[]}'}}]}", said: "key"},
 	} {
 		t.Run(name, func(t *testing.T) {

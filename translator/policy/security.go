@@ -107,6 +107,7 @@ func (r *resolver) security(object *resource.SecurityPolicy, out *Security) {
 	p.Mode, p.DryRun = config.Mode(own.AuthMode), own.DryRun
 	p.BasicAuth = r.of("basicAuth").basicAuth(spec.BasicAuth, own.BasicAuth, p.Name)
 	p.JWT = r.of("jwt").jwt(spec.JWT, own.JWT)
+	p.APIKey = r.of("apiKeyAuth").apiKey(spec.APIKeyAuth)
 	p.CORS = r.of("cors").cors(spec.CORS)
 	p.Authorization = r.of("authorization").authorization(spec.Authorization)
 	p.OPA = r.of("opa").opa(own.OPA)
@@ -123,7 +124,7 @@ func (r *resolver) security(object *resource.SecurityPolicy, out *Security) {
 func (r *resolver) unsupported(object *resource.SecurityPolicy) {
 	spec := &object.Spec
 	for field, set := range map[string]bool{
-		"apiKeyAuth": spec.APIKeyAuth != nil, "oidc": spec.OIDC != nil, "csrf": spec.CSRF != nil,
+		"oidc": spec.OIDC != nil, "csrf": spec.CSRF != nil,
 		"enforcement: ExtProc": object.Own.Spec.Enforcement == resource.EnforcementExtProc,
 	} {
 		if set {

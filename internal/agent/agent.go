@@ -60,6 +60,7 @@ type Agent struct {
 	config   Config
 	log      *slog.Logger
 	policies *policies
+	heap     *heapFloor
 	xds      *xds.Server
 	current  atomic.Pointer[snapshot.Snapshot] // as published
 
@@ -78,6 +79,7 @@ func New(config Config) *Agent {
 		config:     config,
 		log:        config.Logger,
 		policies:   newPolicies(policy.Deps{JWKS: config.JWKS, Logger: config.Logger}, config.Logger),
+		heap:       newHeapFloor(),
 		quarantine: newQuarantine(config.QuarantinePath, config.Validate, config.Logger),
 		refused:    make(chan xds.Rejection, 64),
 		binder:     newBinder(config.Probe),
@@ -103,6 +105,7 @@ func (a *Agent) onReject(r xds.Rejection) {
 // policy reference, say which policies can't be enforced; their routes answer 503.
 func (a *Agent) Apply(snap *snapshot.Snapshot) map[string]error {
 	faults := a.policies.load(snap, time.Now())
+	a.heap.loaded()
 	a.publishing.Lock()
 	defer a.publishing.Unlock()
 	a.wanted = snap
@@ -213,6 +216,7 @@ func (a *Agent) sweep(ctx context.Context) {
 				a.policies.extend(now)
 			}
 			a.policies.sweep(now)
+			a.heap.tick()
 			a.retryWithheld()
 			a.keep()
 		}

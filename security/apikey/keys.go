@@ -70,12 +70,12 @@ func (k *Keys) addPlaces(specs []config.KeyPlace) error {
 	if len(specs) == 0 || len(specs) > maxPlaces {
 		return fmt.Errorf("extractFrom: %d places; 1 to %d are supported", len(specs), maxPlaces)
 	}
-	for i, spec := range specs {
+	for _, spec := range specs {
 		p := place.Place{Name: spec.Name}
 		switch spec.Kind {
 		case "Header":
 			if err := field.CheckName(spec.Name); err != nil {
-				return fmt.Errorf("extractFrom[%d]: %w", i, err)
+				return fmt.Errorf("extractFrom: %w", err)
 			}
 			p.Kind, p.Name = place.Header, strings.ToLower(spec.Name)
 		case "Cookie":
@@ -83,10 +83,10 @@ func (k *Keys) addPlaces(specs []config.KeyPlace) error {
 		case "Param":
 			p.Kind = place.Parameter
 		default:
-			return fmt.Errorf("extractFrom[%d]: %q is none of Header, Cookie and Param", i, spec.Kind)
+			return fmt.Errorf("extractFrom: %q is none of Header, Cookie and Param", spec.Kind)
 		}
 		if p.Name == "" {
-			return fmt.Errorf("extractFrom[%d]: a place without a name", i)
+			return errors.New("extractFrom: a place without a name")
 		}
 		k.places = append(k.places, p)
 	}

@@ -18,12 +18,12 @@ func (c *compiler) addresses(spec *config.Rule) ([]condition, error) {
 	for _, text := range spec.ClientCIDRs {
 		prefix, err := parsePrefix(text)
 		if err != nil {
-			return nil, fmt.Errorf("clientCIDRs: %w", err)
+			return nil, fmt.Errorf("principal.clientCIDRs: %w", err)
 		}
 		out = append(out, prefix)
 	}
 	if c.cidrs += len(out); c.cidrs > maxCIDRs {
-		return nil, fmt.Errorf("clientCIDRs: the policy's rules have more than %d CIDRs", maxCIDRs)
+		return nil, fmt.Errorf("principal.clientCIDRs: the policy's rules have more than %d CIDRs", maxCIDRs)
 	}
 	return []condition{out}, nil
 }

@@ -33,30 +33,45 @@ type Exchange struct {
 // A Host carries an Exchange: it has the proxy's side of every method below, which hold what is
 // demanded of it. Only hosts implement it, and only they call NewExchange.
 type Host interface {
-	Next(ctx context.Context) (*Response, error)
+	Next(ctx context.Context, want Want) (*Response, error)
 	Finish(ctx context.Context) error
 	Reply(r Reply) error
 	SetMetadata(namespace, key string, value any) error
 	Metadata(namespace string) map[string]any
 	Attribute(name string) (string, bool)
 	OnComplete(fn func(Outcome))
+	Filter() FilterInfo
 }
 
 // NewExchange is for hosts.
 func NewExchange(r *Request, h Host) *Exchange { return &Exchange{Request: r, host: h} }
 
 // Next releases the request, with the edits made so far, and waits for the response's headers. Bodies
-// flow meanwhile. ctx may have a deadline of its own, at the cost of one more goroutine.
+// flow meanwhile. want says what of the response will be touched beyond its headers; it can't be widened
+// later, because the proxy must be told before the request leaves. ctx may have a deadline of its own,
+// at the cost of one more goroutine.
 //
-// Errors: [ErrEnded], [ErrNextTwice], [ErrDone], [ErrBadEdit], ctx's error.
-func (x *Exchange) Next(ctx context.Context) (*Response, error) { return x.host.Next(ctx) }
+// Errors: [ErrNeeds] if the proxy's configuration forbids want or what was asked of the request's body,
+// and then it is the failure verdict; [ErrEnded], [ErrNextTwice], [ErrDone], [ErrBadEdit], ctx's error,
+// that of a function given to Observe or Transform.
+func (x *Exchange) Next(ctx context.Context, want ...Want) (*Response, error) {
+	var all Want
+	for _, w := range want {
+		all |= w
+	}
+	return x.host.Next(ctx, all)
+}
 
-// Finish releases the response, with the edits made so far, and returns as soon as its headers are on
-// their way; a proxy doesn't tell more. Before Next it does what Next does first. Code after it is the
+// Finish releases the response, with the edits made so far. Where Next was given a Want it returns when
+// the response has passed, its observers and transforms having run; else as soon as its headers are on
+// their way, as a proxy doesn't tell more. Before Next it does what Next does first. Code after it is the
 // place for accounting that the client should not wait for.
 //
 // Errors are those of Next.
 func (x *Exchange) Finish(ctx context.Context) error { return x.host.Finish(ctx) }
+
+// Filter returns what is known of the proxy's configuration.
+func (x *Exchange) Filter() FilterInfo { return x.host.Filter() }
 
 // Reply answers in place of the upstream, with one message; returning r as an error does the same.
 // After it there is nothing left to do but return.
@@ -66,7 +81,8 @@ func (x *Exchange) Reply(r Reply) error { return x.host.Reply(r) }
 
 // SetMetadata emits dynamic metadata with the next answer to the proxy. Values are those of
 // [Verdict.Metadata]; another type is an error. In Envoy the filter's metadata_options must list the
-// namespace under receiving_namespaces.untyped, else Envoy drops it without a word.
+// namespace under receiving_namespaces.untyped, else Envoy drops it without a word; where the filter is
+// known not to, that is [ErrNeeds].
 func (x *Exchange) SetMetadata(namespace, key string, value any) error {
 	return x.host.SetMetadata(namespace, key, value)
 }

@@ -13,7 +13,8 @@ type Request struct {
 	Header Header
 	// Body is read, watched or rewritten through its methods; untouched it passes unchanged.
 	Body Body
-	// Trailer is filled when Body is at its end.
+	// Trailer is filled when Body is at its end, where the proxy sends it. Edits made until then are sent
+	// with it; a request without trailers can't be given any.
 	Trailer Header
 
 	head    Head

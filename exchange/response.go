@@ -10,8 +10,11 @@ import (
 type Response struct {
 	// Header holds the lines without pseudo-headers.
 	Header Header
-	// Body tells whether there is one; untouched it passes unchanged.
+	// Body is touched as far as Next was told; untouched it passes unchanged.
 	Body Body
+	// Trailer is filled when Body is at its end, if Next was told. Edits made until then are sent with
+	// it; a response without trailers can't be given any.
+	Trailer Header
 
 	status    int
 	newStatus bool

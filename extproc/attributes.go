@@ -107,16 +107,14 @@ func newRequest(ctx context.Context, m *message, a *attributes) *exchange.Reques
 			lines = append(lines, line)
 		}
 	}
-	body := exchange.Body{}
 	if m.endOfStream {
 		head.Size = 0
-		body = exchange.BufferedBody(nil, false)
 	}
-	return exchange.NewRequest(head, a.conn(), exchange.NewHeader(lines...), body, initial{ctx})
+	return exchange.NewRequest(head, a.conn(), exchange.NewHeader(lines...), exchange.Body{}, initial{ctx})
 }
 
 // newResponse makes the response of a response-headers message.
-func newResponse(m *message) *exchange.Response {
+func newResponse(m *message, body exchange.Body) *exchange.Response {
 	status := 0
 	lines := m.lines[:0]
 	for _, line := range m.lines {
@@ -128,10 +126,6 @@ func newResponse(m *message) *exchange.Response {
 		if !strings.HasPrefix(line.Name, ":") {
 			lines = append(lines, line)
 		}
-	}
-	body := exchange.Body{}
-	if m.endOfStream {
-		body = exchange.BufferedBody(nil, false)
 	}
 	return exchange.NewResponse(status, exchange.NewHeader(lines...), body)
 }

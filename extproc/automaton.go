@@ -16,6 +16,7 @@ const (
 //
 // and every arrival is appended to the direction's queue of unanswered messages. An answer takes the
 // first of its queue and nothing else, so that none can be out of order, of the wrong kind, or too many.
+// Full-duplex bodies are not in the queue: chunks go out between the headers' answer and the end.
 type automaton struct {
 	sides [2]direction
 	// mute is observability mode: Envoy ignores answers, so there are none.
@@ -27,7 +28,10 @@ type automaton struct {
 type direction struct {
 	mode  bodyMode
 	owed  []kind
-	ended bool
+	ended bool // Envoy's side
+	// bodiless is set when the headers carried the end, closed when the end of a full-duplex body is
+	// answered, by a chunk with the end, by trailers, or by the headers of a message without a body.
+	bodiless, closed bool
 }
 
 // configure takes the modes from the stream's first message, whatever its phase. They are the effective
@@ -43,10 +47,16 @@ func (a *automaton) configure(m *message) {
 // (envoyproxy/envoy#46237).
 func (a *automaton) arrive(m *message) bool {
 	d := &a.sides[m.kind.side()]
-	if d.ended && m.kind.isBody() && d.mode.duplex() {
+	duplexBody := m.kind.isBody() && d.mode.duplex()
+	if d.ended && duplexBody {
 		return false
 	}
-	d.owed = append(d.owed, m.kind)
+	if !duplexBody { // those are answered by as many chunks as it takes
+		d.owed = append(d.owed, m.kind)
+	}
+	if m.kind.isHeaders() {
+		d.bodiless = m.endOfStream
+	}
 	if m.endOfStream || m.endEmpty || m.kind.isTrailers() {
 		d.ended = true
 	}
@@ -64,6 +74,9 @@ func (a *automaton) owes(s side) kind {
 // answered takes the first message off the queue.
 func (a *automaton) answered(s side) {
 	d := &a.sides[s]
+	if k := d.owed[0]; k.isTrailers() || k.isHeaders() && d.bodiless {
+		d.closed = true
+	}
 	if len(d.owed) == 1 {
 		d.owed = d.owed[:0] // keeps the array
 		return
@@ -71,7 +84,7 @@ func (a *automaton) answered(s side) {
 	d.owed = d.owed[1:]
 }
 
-// mayClose reports whether an OK close loses nothing. Full-duplex directions must have ended, the
+// mayClose reports whether an OK close loses no byte. Full-duplex directions must have ended, the
 // response's also when it hasn't begun yet: it may be under way already, and Envoy drops what it sent
 // to a stream that closes. In all other modes Envoy keeps what it sent until it is answered and lets it
 // pass unchanged.
@@ -80,7 +93,7 @@ func (a *automaton) mayClose() bool {
 		return true
 	}
 	for i := range a.sides {
-		if d := &a.sides[i]; d.mode.duplex() && (!d.ended || len(d.owed) > 0) {
+		if d := &a.sides[i]; d.mode.duplex() && (!d.closed || len(d.owed) > 0) {
 			return false
 		}
 	}

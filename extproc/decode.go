@@ -19,6 +19,7 @@ const (
 )
 
 func (k kind) side() side       { return side(k & 1) }
+func (k kind) isHeaders() bool  { return k == requestHeaders || k == responseHeaders }
 func (k kind) isBody() bool     { return k == requestBody || k == responseBody }
 func (k kind) isTrailers() bool { return k == requestTrailers || k == responseTrailers }
 

@@ -146,7 +146,7 @@ func BenchmarkHeaders(b *testing.B) {
 			}
 			r := newRequest(b.Context(), &m, &attrs)
 			r.Header.Set("x-user", "ada")
-			if out, err = appendHeadersAnswer(out[:0], requestHeaders, &edits{header: &r.Header}); err != nil {
+			if out, err = appendAnswer(out[:0], requestHeaders, &edits{header: &r.Header}); err != nil {
 				b.Fatal(err)
 			}
 		}

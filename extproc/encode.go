@@ -15,34 +15,57 @@ import (
 // maxChunk is what one StreamedBodyResponse carries; Envoy's documentation asks for at most 64 KiB.
 const maxChunk = 64 << 10
 
-// edits is what an answer to a headers message changes.
+// edits is what an answer changes.
 type edits struct {
-	header  *exchange.Header
-	path    string // :path if not ""
-	status  int    // :status if not 0
-	reroute bool
+	header   *exchange.Header
+	path     string // :path if not ""
+	status   int    // :status if not 0
+	length   string // content-length if not ""
+	reroute  bool
+	replace  bool // the body, or the chunk, by body
+	instead  bool // with the headers, in place of all that is still to come
+	body     []byte
+	override *override
 }
 
-// appendHeadersAnswer appends the ProcessingResponse to a headers message; e may be nil.
-func appendHeadersAnswer(dst []byte, k kind, e *edits) ([]byte, error) {
+// appendAnswer appends the ProcessingResponse to a message that is not a duplex body.
+func appendAnswer(dst []byte, k kind, e *edits) ([]byte, error) {
 	dst, answer := wire.Open(dst, k.answer())
+	var err error
+	if k.isTrailers() {
+		dst, err = e.appendMutation(dst, 1)
+		return wire.Close(dst, answer), err
+	}
 	dst, common := wire.Open(dst, 1)
-	if e != nil {
-		var err error
-		if dst, err = e.append(dst); err != nil {
-			return dst, err
+	if e.instead {
+		dst = wire.AppendVarint(dst, 1, 1) // CONTINUE_AND_REPLACE
+	}
+	if dst, err = e.appendMutation(dst, 2); err != nil {
+		return dst, err
+	}
+	if e.replace {
+		var mutation int
+		dst, mutation = wire.Open(dst, 3)
+		if len(e.body) > 0 {
+			dst = wire.AppendBytes(dst, 1, e.body)
+		} else {
+			dst = wire.AppendVarint(dst, 2, 1)
 		}
+		dst = wire.Close(dst, mutation)
+	}
+	if e.reroute {
+		dst = wire.AppendVarint(dst, 5, 1)
 	}
 	return wire.Close(wire.Close(dst, common), answer), nil
 }
 
-// append appends the fields of the CommonResponse.
-func (e *edits) append(dst []byte) ([]byte, error) {
+// appendMutation appends a HeaderMutation as field num, if there is something to change.
+func (e *edits) appendMutation(dst []byte, num wire.Num) ([]byte, error) {
 	edited := e.header.Edited()
-	if len(edited) == 0 && e.path == "" && e.status == 0 {
+	if len(edited) == 0 && e.path == "" && e.status == 0 && e.length == "" {
 		return dst, nil
 	}
-	dst, mutation := wire.Open(dst, 2)
+	dst, mutation := wire.Open(dst, num)
 	if e.path != "" {
 		if !validValue(e.path) {
 			return dst, fmt.Errorf("%w: :path", exchange.ErrBadEdit)
@@ -61,11 +84,10 @@ func (e *edits) append(dst []byte) ([]byte, error) {
 			return dst, err
 		}
 	}
-	dst = wire.Close(dst, mutation)
-	if e.reroute {
-		dst = wire.AppendVarint(dst, 5, 1)
+	if e.length != "" {
+		dst = wire.AppendHeader(dst, 1, wire.RawValue, "content-length", e.length, wire.Overwrite)
 	}
-	return dst, nil
+	return wire.Close(dst, mutation), nil
 }
 
 // appendEdit appends the present lines of an edited name to a HeaderMutation, or its removal.

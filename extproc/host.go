@@ -3,6 +3,7 @@ package extproc
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/gatehouse-proxy/gatehouse/exchange"
 	"github.com/gatehouse-proxy/gatehouse/internal/wire"
@@ -11,14 +12,15 @@ import (
 var _ exchange.Host = (*stream)(nil)
 
 // Next implements [exchange.Host].
-func (s *stream) Next(ctx context.Context) (*exchange.Response, error) {
-	if err := s.begin(); err != nil {
+func (s *stream) Next(ctx context.Context, want exchange.Want) (*exchange.Response, error) {
+	if err := s.beginOutside(); err != nil {
 		return nil, err
 	}
 	defer s.leave()
 	if s.nexted {
 		return nil, exchange.ErrNextTwice
 	}
+	s.want = want
 	if err := s.next(ctx); err != nil {
 		return nil, err
 	}
@@ -27,25 +29,35 @@ func (s *stream) Next(ctx context.Context) (*exchange.Response, error) {
 
 // Finish implements [exchange.Host].
 func (s *stream) Finish(ctx context.Context) error {
-	if err := s.begin(); err != nil {
+	if err := s.beginOutside(); err != nil {
 		return err
 	}
 	defer s.leave()
-	if s.response == nil {
+	if s.response == nil || !s.nexted {
 		if err := s.next(ctx); err != nil {
 			return err
 		}
 	}
-	return s.release()
+	if err := s.releaseResponse(); err != nil || s.want == 0 {
+		return err
+	}
+	return s.awaitEnd(ctx)
+}
+
+// Filter implements [exchange.Host].
+func (s *stream) Filter() exchange.FilterInfo {
+	info := s.filter
+	info.Untyped = slices.Clone(info.Untyped)
+	return info
 }
 
 // Reply implements [exchange.Host].
 func (s *stream) Reply(r exchange.Reply) error {
-	if err := s.begin(); err != nil {
+	if err := s.beginOutside(); err != nil {
 		return err
 	}
 	defer s.leave()
-	if s.released {
+	if s.started || s.flows[responseSide].released {
 		return exchange.ErrResponseStarted
 	}
 	s.reply(&r)
@@ -58,6 +70,9 @@ func (s *stream) SetMetadata(namespace, key string, value any) error {
 		return err
 	}
 	defer s.leave()
+	if s.filter.Described && !slices.Contains(s.filter.Untyped, namespace) {
+		return unmet("metadata namespace " + namespace)
+	}
 	// Encoded now, so that a value that can't be sent is the caller's error and not the answer's.
 	if _, err := wire.AppendStruct(nil, map[string]any{namespace: map[string]any{key: value}}); err != nil {
 		return fmt.Errorf("metadata %s.%s: %w", namespace, key, err)
@@ -107,67 +122,55 @@ func (s *stream) begin() error {
 	return err
 }
 
+// beginOutside is begin for the methods that move messages, which a body's function can't do while it
+// handles one.
+func (s *stream) beginOutside() error {
+	err := s.begin()
+	if err == nil && s.staged {
+		s.leave()
+		err = errInside
+	}
+	return err
+}
+
 // next releases the request and waits for the response.
 func (s *stream) next(ctx context.Context) error {
-	if err := s.releaseRequest(); err != nil {
+	if err := s.releaseRequest(true); err != nil {
 		return err
 	}
 	s.nexted = true
 	return s.awaitResponse(ctx)
 }
 
-// release answers the headers that are still held.
+// release lets go of the headers that are still held.
 func (s *stream) release() error {
-	if err := s.releaseRequest(); err != nil {
+	if s.broken != nil {
+		return s.broken
+	}
+	if err := s.releaseRequest(false); err != nil {
 		return err
 	}
 	return s.releaseResponse()
 }
 
-func (s *stream) releaseRequest() error {
-	if s.auto.owes(requestSide) != requestHeaders {
-		return nil
-	}
-	e := edits{header: &s.request.Header}
-	if edited, reroute := s.request.PathEdit(); edited {
-		e.path, e.reroute = s.request.Path(), reroute
-		if e.path == "" {
-			return fmt.Errorf("%w: empty path", exchange.ErrBadEdit)
-		}
-	}
-	return s.answer(requestHeaders, &e)
-}
-
-func (s *stream) releaseResponse() error {
-	if s.response == nil || s.released {
-		return nil
-	}
-	if s.auto.owes(responseSide) == responseHeaders {
-		e := edits{header: &s.response.Header}
-		if s.response.StatusEdited() {
-			e.status = s.response.Status()
-		}
-		if err := s.answer(responseHeaders, &e); err != nil {
-			return err
-		}
-	}
-	s.released = true
-	return nil
-}
-
-// answer sends the answer to a headers message.
+// answer answers the message that k says is owed one.
 func (s *stream) answer(k kind, e *edits) error {
-	out, err := appendHeadersAnswer(s.out[:0], k, e)
+	if s.auto.owes(k.side()) != k {
+		return nil // observability mode, or replied
+	}
+	out, err := appendAnswer(s.out[:0], k, e)
 	if err == nil && len(s.metadata) > 0 {
 		out, err = appendMetadata(out, s.metadata)
+	}
+	if err == nil && e.override != nil {
+		out = appendOverride(out, *e.override)
 	}
 	s.out = out
 	if err != nil {
 		return err
 	}
 	s.metadata = nil
-	s.send()
-	s.auto.answered(k.side())
+	s.answered(k.side())
 	return nil
 }
 

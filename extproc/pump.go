@@ -72,53 +72,138 @@ func (s *stream) feed() {
 
 // awaitResponse lets both directions flow until the response's headers are there.
 func (s *stream) awaitResponse(ctx context.Context) error {
-	for {
+	for s.response == nil {
 		m, err := s.receive(ctx)
 		if err != nil {
 			return err
 		}
-		if !s.auto.arrive(m) {
-			continue
-		}
-		if m.kind == responseHeaders {
-			s.attributes.add(m.attributes)
-			s.response = newResponse(m)
-			return nil
-		}
-		s.pass(m)
-	}
-}
-
-// drain answers neutrally until the stream may be closed.
-func (s *stream) drain() error {
-	for !s.ended && !s.auto.mayClose() {
-		m, err := s.receive(s.ctx)
-		if err != nil {
-			if s.ended {
-				break
-			}
-			return errReset
-		}
-		if s.auto.arrive(m) {
-			s.pass(m)
+		if err := s.take(m); err != nil {
+			return s.fail(err)
 		}
 	}
 	return nil
 }
 
+// awaitEnd lets both directions flow until what the processor asked to see of them has passed.
+func (s *stream) awaitEnd(ctx context.Context) error {
+	response := &s.auto.sides[responseSide]
+	passed := func() bool {
+		return response.ended && len(response.owed) == 0 && (!response.mode.duplex() || response.closed) &&
+			!s.flows[requestSide].flowing()
+	}
+	for !passed() {
+		m, err := s.receive(ctx)
+		if s.ended && !s.flows[requestSide].flowing() && !s.flows[responseSide].flowing() {
+			return nil // there were no trailers, or nobody looked at the body
+		}
+		if err != nil {
+			return err
+		}
+		if err := s.take(m); err != nil {
+			return s.fail(err)
+		}
+	}
+	return nil
+}
+
+// drain answers until the stream may be closed.
+func (s *stream) drain() error {
+	for !s.ended && !s.mayClose() {
+		m, err := s.receive(s.ctx)
+		switch {
+		case s.ended:
+			return nil
+		case err != nil:
+			return err
+		}
+		if m.kind == responseHeaders {
+			if s.auto.arrive(m) {
+				s.pass(m)
+			}
+			continue
+		}
+		if err := s.take(m); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// mayClose reports whether an OK close loses nothing, of the bytes and of what the processor does to them.
+func (s *stream) mayClose() bool {
+	if !s.auto.mayClose() {
+		return false
+	}
+	return s.auto.mute || s.auto.replied || !s.flows[requestSide].flowing() && !s.flows[responseSide].flowing()
+}
+
+// take handles a message.
+func (s *stream) take(m *message) error {
+	if !s.auto.arrive(m) {
+		return nil
+	}
+	f := &s.flows[m.kind.side()]
+	switch m.kind {
+	case requestHeaders:
+		return fmt.Errorf("%w: request headers again", wire.ErrMalformed)
+	case responseHeaders:
+		s.attributes.add(m.attributes)
+		f.bodiless = m.endOfStream
+		s.response = newResponse(m, exchange.StreamedBody(f, m.endOfStream))
+		return nil
+	case requestTrailers:
+		if s.request != nil {
+			load(&s.request.Trailer, m.lines)
+		}
+	case responseTrailers:
+		if s.response != nil {
+			load(&s.response.Trailer, m.lines)
+		}
+	default:
+		return f.take(m)
+	}
+	return f.takeTrailers()
+}
+
+// load fills trailers, on which edits that were made before they came are made again.
+func load(h *exchange.Header, lines []exchange.Field) {
+	before := *h
+	*h = exchange.NewHeader(lines...)
+	for _, name := range before.Edited() {
+		h.Set(name, before.Values(name)...)
+	}
+}
+
 // pass answers the message that was received last so that it goes on unchanged.
 func (s *stream) pass(m *message) {
-	k := s.auto.owes(m.kind.side())
-	if k != m.kind {
+	d := &s.auto.sides[m.kind.side()]
+	if m.kind.isBody() && d.mode.duplex() {
+		if !s.auto.mute && !s.auto.replied && len(d.owed) == 0 {
+			s.echo(m)
+		}
 		return
 	}
-	if k.isBody() && s.auto.sides[k.side()].mode.duplex() {
-		s.echo(m)
-	} else {
-		s.out = appendPass(s.out[:0], k)
-		s.send()
+	if s.auto.owes(m.kind.side()) != m.kind {
+		if s.auto.mute {
+			d.owed = d.owed[:0]
+		}
+		return
 	}
-	s.auto.answered(k.side())
+	s.out = appendPass(s.out[:0], m.kind)
+	s.answered(m.kind.side())
+}
+
+// answered sends s.out as the answer to the first message that is owed one.
+func (s *stream) answered(side side) {
+	k := s.auto.owes(side)
+	s.send()
+	s.auto.answered(side)
+	f := &s.flows[responseSide]
+	buffers := s.auto.sides[responseSide].mode == modeBuffered || s.auto.sides[responseSide].mode == modeBufferedPartial
+	// While Envoy buffers a body it holds the headers, and takes a reply.
+	if k == responseHeaders && !(buffers && (f.riding || f.flowing())) || k == responseBody || k == responseTrailers {
+		s.started = true
+	}
 }
 
 // echo sends a chunk on in pieces that Envoy likes, the end of the body with the last one.
@@ -131,6 +216,21 @@ func (s *stream) echo(m *message) {
 	}
 	s.out = appendEcho(s.out[:0], m, rest, true)
 	s.send()
+	if m.endOfStream || m.endEmpty {
+		s.auto.sides[m.kind.side()].closed = true
+	}
+}
+
+// sendChunk sends a piece of a full-duplex body of the engine's own making.
+func (s *stream) sendChunk(k kind, piece string, end bool) {
+	if s.auto.mute || s.auto.replied {
+		return
+	}
+	s.out = appendEcho(s.out[:0], &message{kind: k, endOfStream: end}, piece, end)
+	s.send()
+	if end {
+		s.auto.sides[k.side()].closed = true
+	}
 }
 
 // send sends s.out. A failure means that the stream has ended, which the next receive reports too.

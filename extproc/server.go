@@ -17,6 +17,7 @@ type Server struct {
 	name      string
 	failure   exchange.Reply
 	sweeper   sweeper
+	filter    exchange.FilterInfo
 }
 
 // An Option changes a Server.
@@ -91,6 +92,9 @@ func (s *Server) handle(t transport) (err error) {
 	ctx, cancel := context.WithCancelCause(t.Context())
 	defer cancel(nil)
 	st := &stream{server: s, transport: t, ctx: ctx, cancel: cancel}
+	for i := range st.flows {
+		st.flows[i].stream, st.flows[i].side = st, side(i)
+	}
 	defer func() {
 		// Process is guarded by itself; errors and hooks have methods too, which are the user's code.
 		if p := recover(); p != nil {
@@ -99,6 +103,9 @@ func (s *Server) handle(t transport) (err error) {
 		}
 	}()
 	err = st.run()
+	for i := range st.flows {
+		st.flows[i].end()
+	}
 	st.completed()
 	return err
 }

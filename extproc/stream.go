@@ -38,12 +38,19 @@ type stream struct {
 	contexts   string         // the latest metadata_context
 	metadata   map[string]any // to emit with the next answer
 	hooks      []func(exchange.Outcome)
+	filter     exchange.FilterInfo
+	want       exchange.Want
+	flows      [2]flow
 	outcome    exchange.Outcome
 
-	nexted   bool // Next was called
-	released bool // the response's headers are out
-	ended    bool // Envoy is gone
-	done     bool // Process has returned
+	overrides bool  // Envoy honours mode overrides
+	noWait    bool  // bodies don't wait for the headers' answer
+	nexted    bool  // Next was called
+	started   bool  // the response's headers are out
+	ended     bool  // Envoy is gone
+	done      bool  // Process has returned
+	staged    bool  // a body's function runs
+	broken    error // what went wrong with a body, whatever Process makes of it
 
 	// busy is the time since when Process's own code runs, in nanoseconds since 1970; inside while the
 	// engine runs, and swept once the sweeper has taken the exchange over, which is final. Who moves it
@@ -59,8 +66,9 @@ const (
 )
 
 var (
-	errPanic = errors.New("processor panicked")
-	errSlow  = fmt.Errorf("%w: the processor kept it waiting for too long", exchange.ErrEnded)
+	errInside = errors.New("called from a body's function")
+	errPanic  = errors.New("processor panicked")
+	errSlow   = fmt.Errorf("%w: the processor kept it waiting for too long", exchange.ErrEnded)
 	// errReset is all that Envoy gets to know: the text reaches access logs.
 	errReset = status.Error(codes.Aborted, "processor failed after the response had started")
 )
@@ -75,6 +83,7 @@ func (s *stream) run() error {
 		return s.conclude(err)
 	}
 	s.auto.configure(m)
+	s.learn(m)
 	if !s.auto.arrive(m) {
 		return nil
 	}
@@ -83,28 +92,32 @@ func (s *stream) run() error {
 	case responseHeaders, responseBody, responseTrailers:
 		// An earlier filter answered, and this exchange is none of the processor's.
 		s.pass(m)
-		return s.drain()
+		if s.drain() != nil {
+			return errReset
+		}
+		return nil
 	default:
 		return s.conclude(fmt.Errorf("%w: request headers are not sent", exchange.ErrNeeds))
 	}
 	s.attributes.add(m.attributes)
+	s.flows[requestSide].bodiless = m.endOfStream
 	s.request = newRequest(s.ctx, m, &s.attributes)
+	s.request.Body = exchange.StreamedBody(&s.flows[requestSide], m.endOfStream)
+	s.leave()
+	s.server.sweeper.add(s)
+	defer s.server.sweeper.remove(s)
 	return s.conclude(s.process())
 }
 
 // process runs the Processor and takes the exchange back from it.
 func (s *stream) process() (err error) {
-	s.leave()
-	s.server.sweeper.add(s)
-	defer s.server.sweeper.remove(s)
 	defer func() {
 		if p := recover(); p != nil {
 			s.logPanic(p)
 			err = errPanic
 		}
-		if s.enter() != nil && s.busy.Load() == swept {
-			s.sweeping.Lock() // the sweeper may be sending
-			defer s.sweeping.Unlock()
+		if !s.reenter() {
+			s.awaitSweeper()
 			err = errSlow
 		}
 		s.done = true
@@ -115,19 +128,22 @@ func (s *stream) process() (err error) {
 // conclude does what is left to do after Process: release, reply or reset, and pump until the stream
 // may be closed.
 func (s *stream) conclude(err error) error {
-	if err == nil && !s.ended {
+	if err == nil && !s.ended && !s.auto.replied {
 		err = s.release()
+	}
+	if err == nil {
+		err = s.drain()
 	}
 	if err == nil || s.ended || s.auto.replied {
 		s.note(err)
-		return s.drain()
+		return nil
 	}
 	if s.auto.mute {
 		s.note(err)
 		return nil
 	}
 	reply := s.verdict(err)
-	if s.released {
+	if s.started {
 		s.note(err)
 		return errReset
 	}
@@ -147,7 +163,7 @@ func (s *stream) verdict(err error) *exchange.Reply {
 	case errors.Is(err, exchange.ErrTooLarge):
 		return exchange.Deny(http.StatusRequestEntityTooLarge, "body too large")
 	}
-	s.server.log.ErrorContext(s.ctx, "processor failed", "processor", s.server.name, "error", err, "response_started", s.released)
+	s.server.log.ErrorContext(s.ctx, "processor failed", "processor", s.server.name, "error", err, "response_started", s.started)
 	s.outcome.Err = err
 	failure := s.server.failure
 	return &failure
@@ -161,7 +177,7 @@ func (s *stream) note(err error) {
 		// Process returned the reply that it had already sent, or one that nobody waits for.
 	case err != nil:
 		s.outcome.Err = err
-	case s.ended && !s.released:
+	case s.ended && !s.flows[responseSide].released:
 		s.outcome.Err = exchange.ErrEnded
 	}
 }
@@ -188,15 +204,37 @@ func (s *stream) enter() error {
 	if s.done {
 		return exchange.ErrDone
 	}
+	if !s.reenter() {
+		return errSlow
+	}
+	return nil
+}
+
+// reenter gives control back to the engine, unless the sweeper has it.
+func (s *stream) reenter() bool {
 	for {
 		now := s.busy.Load()
 		if now == swept {
-			return errSlow
+			return false
 		}
 		if s.busy.CompareAndSwap(now, inside) {
-			return nil
+			return true
 		}
 	}
+}
+
+// awaitSweeper returns when the sweeper, which may be sending, is done with the stream.
+func (s *stream) awaitSweeper() {
+	s.sweeping.Lock()
+	defer s.sweeping.Unlock()
+}
+
+// fail notes what stays the verdict whatever Process makes of it.
+func (s *stream) fail(err error) error {
+	if s.broken == nil {
+		s.broken = err
+	}
+	return err
 }
 
 // leave gives control to Process's code.
@@ -204,10 +242,12 @@ func (s *stream) leave() { s.busy.Store(time.Now().UnixNano()) }
 
 // logPanic logs the stack, and the panic's text only where the runtime wrote it: user code's may quote
 // what a client sent.
-func (s *stream) logPanic(p any) {
+func (s *stream) logPanic(p any) { s.logPanicOf(p, debug.Stack()) }
+
+func (s *stream) logPanicOf(p any, stack []byte) {
 	text := fmt.Sprintf("%T", p)
 	if err, ok := p.(runtime.Error); ok {
 		text = err.Error()
 	}
-	s.server.log.ErrorContext(s.ctx, "processor panicked", "processor", s.server.name, "panic", text, "stack", string(debug.Stack()))
+	s.server.log.ErrorContext(s.ctx, "processor panicked", "processor", s.server.name, "panic", text, "stack", string(stack))
 }

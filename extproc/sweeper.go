@@ -76,11 +76,11 @@ func (s *stream) overdue(limit time.Time) bool {
 		s.sweeping.Unlock()
 		return false
 	}
-	s.server.log.Error("processor is too slow", "processor", s.server.name, "response_started", s.released)
+	s.server.log.Error("processor is too slow", "processor", s.server.name, "response_started", s.started)
 	// Sending may block on flow control, which must not hold up the other exchanges.
 	go func() {
 		defer s.sweeping.Unlock()
-		if !s.released && !s.auto.replied && !s.ended {
+		if !s.started && !s.auto.replied && !s.ended {
 			failure := s.server.failure
 			s.metadata = nil
 			s.reply(&failure)

@@ -20,6 +20,10 @@ type (
 	Field = exchange.Field
 	// Body is one direction's body.
 	Body = exchange.Body
+	// Want says what of the response a processor will touch beyond its headers.
+	Want = exchange.Want
+	// FilterInfo is what is known of the proxy's configuration.
+	FilterInfo = exchange.FilterInfo
 	// Reply is an answer in place of the upstream's; as an error it is the verdict.
 	Reply = exchange.Reply
 	// Outcome is how an exchange ended.
@@ -30,6 +34,16 @@ type (
 	AuthorizerFunc = exchange.AuthorizerFunc
 	// Verdict is an Authorizer's decision; the zero Verdict denies.
 	Verdict = exchange.Verdict
+)
+
+// What Next can be told to want.
+const (
+	// ObserveBody allows Response.Body.Observe.
+	ObserveBody = exchange.ObserveBody
+	// EditBody allows all of Response.Body.
+	EditBody = exchange.EditBody
+	// Trailers fills Response.Trailer.
+	Trailers = exchange.Trailers
 )
 
 // The errors of package exchange, to be compared with errors.Is.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"math"
 	"net/http"
 
 	"github.com/gatehouse-proxy/gatehouse/exchange"
@@ -52,6 +53,7 @@ func (p pair) Process(ctx context.Context, x *Exchange) error {
 	case l.failure != nil:
 		return l.failure
 	case !l.nexted:
+		x.Request.Body.Rewind()
 		return p.inner.Process(ctx, x) // the outer one has seen all that it wanted
 	case l.local != nil || l.resume != nil:
 		return l.finish(ctx)
@@ -73,6 +75,7 @@ type link struct {
 	local    *Reply // what the inner one answered with
 	failure  error  // why the inner one failed
 	nexted   bool   // the outer one called Next
+	want     Want   // what it asked for then
 	released bool   // the response is out
 	replied  bool   // the outer one has replied
 }
@@ -81,6 +84,7 @@ type link struct {
 type request struct {
 	finish bool // else Next
 	ctx    context.Context
+	want   Want
 }
 
 var errInner = errors.New("an inner processor panicked")
@@ -125,16 +129,17 @@ func (l *link) run() {
 		if r.finish {
 			return
 		}
-		l.response, l.err = l.x.Next(r.ctx)
+		l.response, l.err = l.x.Next(r.ctx, l.want, r.want)
 	}
 }
 
 // next is the outer processor's Next.
-func (l *link) next(ctx context.Context) (*Response, error) {
+func (l *link) next(ctx context.Context, want Want) (*Response, error) {
 	if l.nexted {
 		return nil, ErrNextTwice
 	}
-	l.nexted = true
+	l.nexted, l.want = true, want
+	l.x.Request.Body.Rewind()
 	l.startInner(ctx)
 	l.run()
 	switch {
@@ -145,7 +150,10 @@ func (l *link) next(ctx context.Context) (*Response, error) {
 	case l.response == nil && l.err != nil:
 		return nil, l.err
 	case l.response == nil:
-		l.response, l.err = l.x.Next(ctx) // the inner one has seen all that it wanted
+		l.response, l.err = l.x.Next(ctx, want) // the inner one has seen all that it wanted
+	}
+	if l.response != nil {
+		l.response.Body.Rewind()
 	}
 	return l.response, l.err
 }
@@ -156,7 +164,12 @@ func (l *link) finish(ctx context.Context) error {
 		return nil
 	}
 	if l.local != nil {
-		l.err = l.x.Reply(l.reply())
+		var reply Reply
+		if reply, l.err = l.reply(); l.err == nil {
+			l.err = l.x.Reply(reply)
+		} else {
+			l.failure = l.err
+		}
 	} else {
 		l.err = l.x.Finish(ctx)
 	}
@@ -172,20 +185,25 @@ func (l *link) finish(ctx context.Context) error {
 }
 
 // reply is the inner one's with the outer one's edits.
-func (l *link) reply() Reply {
+func (l *link) reply() (Reply, error) {
 	reply := *l.local
 	reply.Code, reply.Header = l.response.Status(), l.response.Header.HTTP()
-	return reply
+	if err := l.response.Body.Err(); err != nil {
+		return reply, err
+	}
+	var err error
+	reply.Body, err = l.response.Body.Bytes(math.MaxInt32)
+	return reply, err
 }
 
 // outerHost is the host of the outer processor's Exchange.
 type outerHost struct{ *link }
 
-func (h outerHost) Next(ctx context.Context) (*Response, error) {
+func (h outerHost) Next(ctx context.Context, want Want) (*Response, error) {
 	if h.replied {
 		return nil, ErrDone
 	}
-	return h.next(ctx)
+	return h.next(ctx, want)
 }
 
 func (h outerHost) Finish(ctx context.Context) error {
@@ -193,7 +211,7 @@ func (h outerHost) Finish(ctx context.Context) error {
 		return ErrDone
 	}
 	if !h.nexted {
-		if _, err := h.next(ctx); err != nil {
+		if _, err := h.next(ctx, 0); err != nil {
 			return err
 		}
 	}
@@ -212,6 +230,7 @@ func (h outerHost) SetMetadata(namespace, key string, value any) error {
 func (h outerHost) Metadata(namespace string) map[string]any { return h.x.Metadata(namespace) }
 func (h outerHost) Attribute(name string) (string, bool)     { return h.x.Attribute(name) }
 func (h outerHost) OnComplete(fn func(Outcome))              { h.x.OnComplete(fn) }
+func (h outerHost) Filter() FilterInfo                       { return h.x.Filter() }
 
 // innerHost is the host of the inner processor's Exchange.
 type innerHost struct {
@@ -222,7 +241,7 @@ type innerHost struct {
 	reply    *Reply
 }
 
-func (h *innerHost) Next(ctx context.Context) (*Response, error) {
+func (h *innerHost) Next(ctx context.Context, want Want) (*Response, error) {
 	switch {
 	case h.reply != nil:
 		return nil, ErrDone
@@ -230,7 +249,7 @@ func (h *innerHost) Next(ctx context.Context) (*Response, error) {
 		return nil, ErrNextTwice
 	}
 	h.nexted = true
-	if !h.yield(request{ctx: ctx}) {
+	if !h.yield(request{ctx: ctx, want: want}) {
 		return nil, ErrEnded
 	}
 	return h.link.response, h.link.err
@@ -238,7 +257,7 @@ func (h *innerHost) Next(ctx context.Context) (*Response, error) {
 
 func (h *innerHost) Finish(ctx context.Context) error {
 	if h.link.response == nil || !h.nexted {
-		if _, err := h.Next(ctx); err != nil {
+		if _, err := h.Next(ctx, 0); err != nil {
 			return err
 		}
 	}
@@ -269,3 +288,4 @@ func (h *innerHost) SetMetadata(namespace, key string, value any) error {
 func (h *innerHost) Metadata(namespace string) map[string]any { return h.link.x.Metadata(namespace) }
 func (h *innerHost) Attribute(name string) (string, bool)     { return h.link.x.Attribute(name) }
 func (h *innerHost) OnComplete(fn func(Outcome))              { h.link.x.OnComplete(fn) }
+func (h *innerHost) Filter() FilterInfo                       { return h.link.x.Filter() }

@@ -24,7 +24,7 @@ func (r *recorder) note(format string, args ...any) {
 	r.events = append(r.events, fmt.Sprintf(format, args...))
 }
 
-func (r *recorder) Next(context.Context) (*sdk.Response, error) {
+func (r *recorder) Next(context.Context, sdk.Want) (*sdk.Response, error) {
 	r.note("upstream sees %s", strings.Join(r.request.Header.Values("x"), ""))
 	r.response = exchange.NewResponse(200, sdk.Header{}, sdk.Body{})
 	return r.response, nil
@@ -51,6 +51,7 @@ func (r *recorder) SetMetadata(_, key string, _ any) error { r.note("metadata %s
 func (r *recorder) Metadata(string) map[string]any         { return nil }
 func (r *recorder) Attribute(string) (string, bool)        { return "", false }
 func (r *recorder) OnComplete(func(sdk.Outcome))           {}
+func (r *recorder) Filter() sdk.FilterInfo                 { return sdk.FilterInfo{} }
 
 // stage edits both ways with its name and notes the end of its own code.
 func stage(r *recorder, name string) sdk.Processor {

@@ -1,0 +1,75 @@
+package extproc
+
+import (
+	"strings"
+	"time"
+
+	"github.com/gatehouse-proxy/gatehouse/exchange"
+)
+
+// selfDescription is the key of initial metadata by which the filter's configuration tells what the
+// protocol doesn't, such as "v=1; override; timeout=2s; max-timeout=10s; untyped=ns1,ns2". No client
+// reaches initial metadata.
+const selfDescription = "x-gatehouse-extproc"
+
+// WithFilter describes the filters of all streams, for configurations that can't be made to describe
+// themselves by initial metadata x-gatehouse-extproc; where they do, that counts. A description that
+// promises too much makes Envoy fail exchanges: it ignores an override that it doesn't allow.
+func WithFilter(info exchange.FilterInfo) Option {
+	info.Described = true
+	return option(func(s *Server) { s.filter = info })
+}
+
+// describe reads a self-description. Of a version that is not known nothing is believed, and of what is
+// malformed or unknown within one it is ignored: a description only widens.
+func describe(text string) (info exchange.FilterInfo, ok bool) {
+	parts := strings.Split(text, ";")
+	if strings.TrimSpace(parts[0]) != "v=1" {
+		return info, false
+	}
+	info.Described = true
+	for _, part := range parts[1:] {
+		key, value, _ := strings.Cut(strings.TrimSpace(part), "=")
+		switch key {
+		case "override":
+			info.Override = value == ""
+		case "trailers":
+			info.Trailers = value == ""
+		case "timeout":
+			info.Timeout = positive(value)
+		case "max-timeout":
+			info.MaxTimeout = positive(value)
+		case "untyped":
+			for _, name := range strings.Split(value, ",") {
+				if name = strings.TrimSpace(name); name != "" {
+					info.Untyped = append(info.Untyped, name)
+				}
+			}
+		}
+	}
+	return info, true
+}
+
+func positive(text string) time.Duration {
+	d, err := time.ParseDuration(text)
+	if err != nil {
+		return 0
+	}
+	return max(d, 0)
+}
+
+// learn sets what is known of the filter, from the stream's first message.
+func (s *stream) learn(m *message) {
+	s.filter = s.server.filter
+	if text, ok := (initial{s.ctx}).Extension(selfDescription); ok {
+		if info, ok := describe(text); ok {
+			s.filter = info
+		}
+	}
+	request, response := m.config.request, m.config.response
+	s.filter.Request, s.filter.Response = exchange.BodyMode(request), exchange.BodyMode(response)
+	// Envoy ignores overrides where either body is full duplex, and where bodies don't wait for answers.
+	s.overrides = s.filter.Override && m.config.present && !m.observability && !m.config.noWait &&
+		!request.duplex() && !response.duplex()
+	s.noWait = m.config.noWait
+}

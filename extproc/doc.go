@@ -23,10 +23,37 @@
 // Envoy reset the exchange, provided that it still has a message to wait for: with response body mode
 // NONE it has none.
 //
+// What a processor makes of an error doesn't matter where a body is concerned: a need that the modes
+// don't meet, and a function over a body that fails, stay the verdict.
+//
+// # Bodies
+//
+// A body that is read is held: Envoy has not sent the headers on, so that a denial leaks nothing, and
+// what was held is sent after them. Functions that watch or rewrite a body run as coroutines over the
+// chunks as they pass. What a mode serves:
+//
+//	                        read   Observe   Transform   Set
+//	NONE                    -      -         -           with the headers (request)
+//	STREAMED                -      yes       (1)         with the headers (request)
+//	BUFFERED                yes    yes       yes         yes
+//	BUFFERED_PARTIAL        (2)    -         -           with the headers (request)
+//	FULL_DUPLEX_STREAMED    yes    yes       yes         yes
+//
+// (1) where the filter is known to send trailers; a rewritten end that meets trailers is a failure, as
+// there is no chunk left for it. (2) where the whole body fits Envoy's buffer, else 413.
+//
+// Where the filter allows overrides, each exchange gets the mode that it needs, and NONE if it needs
+// none. The filter says so itself in initial metadata (x-gatehouse-extproc: v=1; override), or an option
+// does ([WithFilter]). It can't be found out: Envoy ignores a forbidden override without a word.
+//
+// In BUFFERED a body has ended before its trailers come. Of upgrades (CONNECT, WebSocket), and in
+// observability mode, bodies can't be touched.
+//
 // # The filter it expects
 //
 // Any body mode but GRPC works. Request headers must be sent (the default), since a processor begins
-// with them; response headers too, else [exchange.Exchange.Next] ends with ErrEnded. A stream whose first message is a
-// response passes unchanged: an earlier filter answered the request. Recommended: body modes NONE,
-// trailers SKIP, message_timeout of at least 1 s.
+// with them; response headers too, else [exchange.Exchange.Next] ends with ErrEnded. A stream whose first
+// message is a response passes unchanged: an earlier filter answered the request. Recommended: body modes
+// NONE, trailers SKIP, allow_mode_override, message_timeout of at least 1 s. With those, messages that
+// nobody touches keep their content-length and cost two messages.
 package extproc

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"strings"
 	"testing"
@@ -18,13 +19,16 @@ type recorder struct {
 	request  *sdk.Request
 	response *sdk.Response
 	released bool
+	want     sdk.Want
+	body     string // of the reply
 }
 
 func (r *recorder) note(format string, args ...any) {
 	r.events = append(r.events, fmt.Sprintf(format, args...))
 }
 
-func (r *recorder) Next(context.Context, sdk.Want) (*sdk.Response, error) {
+func (r *recorder) Next(_ context.Context, want sdk.Want) (*sdk.Response, error) {
+	r.want = want
 	r.note("upstream sees %s", strings.Join(r.request.Header.Values("x"), ""))
 	r.response = exchange.NewResponse(200, sdk.Header{}, sdk.Body{})
 	return r.response, nil
@@ -42,7 +46,7 @@ func (r *recorder) Reply(reply sdk.Reply) error {
 	if r.released {
 		return sdk.ErrResponseStarted
 	}
-	r.released = true
+	r.released, r.body = true, string(reply.Body)
 	r.note("client sees reply %d %s", reply.Status(), strings.Join(reply.Header.Values("y"), ""))
 	return nil
 }
@@ -159,5 +163,69 @@ func TestInnerFailuresStick(t *testing.T) {
 	var reply *sdk.Reply
 	if err := sdk.Chain(replies, fails).Process(t.Context(), exchange.NewExchange(r.request, r)); !errors.As(err, &reply) {
 		t.Errorf("an outer reply to an inner failure: %v", err)
+	}
+}
+
+// TestChainsShareBodies: what one processor has read the next reads from the beginning, and what one
+// wants of the response the others don't take away.
+func TestChainsShareBodies(t *testing.T) {
+	t.Parallel()
+	r := &recorder{request: new(sdk.Request)}
+	r.request.Body = exchange.BufferedBody([]byte("a body"), false)
+	reads := func(want sdk.Want) sdk.Processor {
+		return sdk.ProcessorFunc(func(ctx context.Context, x *sdk.Exchange) error {
+			body, err := io.ReadAll(&x.Request.Body)
+			r.note("%s %v", body, err)
+			if want == 0 {
+				return nil
+			}
+			_, err = x.Next(ctx, want)
+			return err
+		})
+	}
+	if err := sdk.Chain(reads(sdk.ObserveBody), reads(0), reads(sdk.Trailers)).Process(t.Context(), exchange.NewExchange(r.request, r)); err != nil {
+		t.Fatal(err)
+	}
+	if got, want := strings.Join(r.events, "|"), "a body <nil>|a body <nil>|a body <nil>|upstream sees "; got != want {
+		t.Errorf("%s\nwant %s", got, want)
+	}
+	if r.want != sdk.ObserveBody|sdk.Trailers {
+		t.Errorf("wants %b", r.want)
+	}
+}
+
+// TestOuterProcessorsRewriteDenials: the body of an inner denial is a body like others.
+func TestOuterProcessorsRewriteDenials(t *testing.T) {
+	t.Parallel()
+	outer := func(edit func(b *sdk.Body)) sdk.Processor {
+		return sdk.ProcessorFunc(func(ctx context.Context, x *sdk.Exchange) error {
+			resp, err := x.Next(ctx, sdk.EditBody)
+			if err != nil {
+				return err
+			}
+			edit(&resp.Body)
+			return nil
+		})
+	}
+	denies := sdk.ProcessorFunc(func(context.Context, *sdk.Exchange) error { return sdk.Deny(403, "no") })
+	for name, c := range map[string]struct {
+		edit func(b *sdk.Body)
+		want string
+		err  error
+	}{
+		"set": {func(b *sdk.Body) { b.Set([]byte("other")) }, "other", nil},
+		"transform": {func(b *sdk.Body) {
+			b.Transform(func(dst io.Writer, src io.Reader) error {
+				_, err := io.Copy(dst, io.MultiReader(src, src, strings.NewReader("!")))
+				return err
+			})
+		}, "no!", nil},
+		"a transform that fails": {func(b *sdk.Body) { b.Observe(func(io.Reader) error { return errBoom }) }, "", errBoom},
+	} {
+		r := &recorder{request: new(sdk.Request)}
+		err := sdk.Chain(outer(c.edit), denies).Process(t.Context(), exchange.NewExchange(r.request, r))
+		if !errors.Is(err, c.err) || r.body != c.want {
+			t.Errorf("%s: %q, %v", name, r.body, err)
+		}
 	}
 }

@@ -31,6 +31,30 @@
 //	resp.Header.Set("x-served-by", "me")  // the client sees it
 //	return nil                            // the response goes on
 //
+// # Bodies
+//
+// A body passes unless it is touched. Reading holds it, so that a denial leaks nothing of it; Observe
+// watches it pass, Transform and Set rewrite it. What of the response will be touched, Next is told:
+//
+//	body, err := x.Request.Body.Bytes(64 << 10) // the upstream has seen nothing yet
+//	if err != nil {
+//		return err // too large: 413
+//	}
+//	x.Request.Header.Set("x-model", model(body))
+//	resp, err := x.Next(ctx, sdk.ObserveBody)
+//	if err != nil {
+//		return err
+//	}
+//	tokens := 0
+//	resp.Body.Observe(func(src io.Reader) error { tokens = count(src); return nil })
+//	err = x.Finish(ctx) // the response has passed
+//	record(tokens)
+//	return err
+//
+// Envoy's filter must serve that: allow_mode_override with initial metadata "x-gatehouse-extproc: v=1;
+// override" does (Gatehouse's gateway sends it), or a fixed body mode. What isn't served is never passed
+// over: the exchange fails with [ErrNeeds]. Package extproc has the table.
+//
 // # Verdicts are errors
 //
 // To answer instead of the upstream, return a [Reply]: sdk.Deny(http.StatusForbidden, "not you"). Every

@@ -83,7 +83,7 @@ func compileFaults(spec *config.Policy, deps policy.Deps) []status.Condition {
 }
 
 // policyField is the head of a message that names a field of a SecurityPolicy.
-var policyField = regexp.MustCompile(`^(spec\.)?(authMode|authorization|basicAuth|cors|jwt|opa)\b`)
+var policyField = regexp.MustCompile(`^(spec\.)?(apiKeyAuth|authMode|authorization|basicAuth|cors|jwt|opa)\b`)
 
 // specField names the field below spec at the head of a message once: engines name it with and without
 // spec, and a Rego module is called by its field.

@@ -56,7 +56,7 @@ func (s *stream) plan(next bool) (*override, error) {
 	if !o.requestBody.duplex() {
 		o.requestBody = choose(o.requestBody, request.observes(), request.transforms())
 	}
-	if next {
+	if next && s.request.Method() != http.MethodHead { // whose content-length Envoy would strip, for no body
 		o.responseBody = choose(s.auto.sides[responseSide].mode, s.want&exchange.ObserveBody != 0, s.want&exchange.EditBody != 0)
 	}
 	o.requestTrailers = o.requestBody != modeNone

@@ -3,6 +3,7 @@ package extproc
 import (
 	"context"
 	"fmt"
+	"net/http"
 
 	"github.com/gatehouse-proxy/gatehouse/exchange"
 	"github.com/gatehouse-proxy/gatehouse/internal/wire"
@@ -148,8 +149,8 @@ func (s *stream) take(m *message) error {
 		return fmt.Errorf("%w: request headers again", wire.ErrMalformed)
 	case responseHeaders:
 		s.attributes.add(m.attributes)
-		f.bodiless = m.endOfStream
-		s.response = newResponse(m, exchange.StreamedBody(f, m.endOfStream))
+		f.bodiless = m.endOfStream || s.request != nil && s.request.Method() == http.MethodHead
+		s.response = newResponse(m, exchange.StreamedBody(f, f.bodiless))
 		return nil
 	case requestTrailers:
 		if s.request != nil {

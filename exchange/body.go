@@ -3,6 +3,7 @@ package exchange
 import (
 	"bytes"
 	"io"
+	"slices"
 )
 
 // DefaultBodyLimit is what [Body.Read] holds without [Body.Limit], in bytes.
@@ -84,7 +85,7 @@ func (b *Body) Bytes(limit int) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	return held[:len(held):len(held)], nil
+	return slices.Clip(held), nil
 }
 
 // Limit sets how many bytes Read may hold; the default is [DefaultBodyLimit].

@@ -82,6 +82,34 @@ func TestBody(t *testing.T) {
 	}
 }
 
+func TestReadStopsAtItsLimit(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		limit int
+		want  string
+		err   error
+	}{
+		"below": {4, "four", nil}, "default": {0, "four", nil}, "above": {3, "fou", exchange.ErrTooLarge},
+	} {
+		body := exchange.BufferedBody([]byte("four"), false)
+		body.Limit(c.limit)
+		for range 2 {
+			if got, err := io.ReadAll(&body); string(got) != c.want || !errors.Is(err, c.err) {
+				t.Errorf("%s: %q, %v", name, got, err)
+			}
+			body.Rewind()
+		}
+	}
+	prefix := exchange.BufferedBody([]byte("four"), true)
+	if got, err := io.ReadAll(&prefix); !errors.Is(err, exchange.ErrTooLarge) {
+		t.Errorf("prefix: %q, %v", got, err)
+	}
+	var none exchange.Body
+	if _, err := io.ReadAll(&none); !errors.Is(err, exchange.ErrNeeds) {
+		t.Errorf("no body: %v", err)
+	}
+}
+
 func TestRequestUpgrades(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {

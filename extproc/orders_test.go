@@ -356,7 +356,7 @@ func (e *emulator) rest(s *step) {
 		return
 	}
 	bodies := s.mode != modev3.ProcessingMode_NONE && s.sent < len(s.chunks)
-	s.ended = s.begun && !bodies && !(s.trailers && s.sendTrailers)
+	s.ended = s.begun && !bodies && (!s.trailers || !s.sendTrailers)
 }
 
 func (e *emulator) setHeaders(r *extprocv3.ProcessingRequest, d int, end bool) {
@@ -422,7 +422,7 @@ func (e *emulator) SendMsg(m any) error {
 		e.pay(1, "trailers")
 	case *extprocv3.ProcessingResponse_ImmediateResponse:
 		e.replied = true
-		if s := &e.steps[1]; s.answered && !(s.buffers() && len(s.chunks) > 0 && !s.paid) {
+		if s := &e.steps[1]; s.answered && (!s.buffers() || len(s.chunks) == 0 || s.paid) {
 			e.t.Error("reply after the response has started")
 		}
 	default:

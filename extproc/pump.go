@@ -202,7 +202,8 @@ func (s *stream) answered(side side) {
 	f := &s.flows[responseSide]
 	buffers := s.auto.sides[responseSide].mode == modeBuffered || s.auto.sides[responseSide].mode == modeBufferedPartial
 	// While Envoy buffers a body it holds the headers, and takes a reply.
-	if k == responseHeaders && !(buffers && (f.riding || f.flowing())) || k == responseBody || k == responseTrailers {
+	held := buffers && (f.riding || f.flowing())
+	if k == responseHeaders && !held || k == responseBody || k == responseTrailers {
 		s.started = true
 	}
 }

@@ -117,6 +117,65 @@ func TestChainThroughEnvoy(t *testing.T) {
 	}
 }
 
+// TestChainedBodiesThroughEnvoy: the inner processor sees what the outer one has made of the request, and
+// the outer one what the inner one has made of the response.
+func TestChainedBodiesThroughEnvoy(t *testing.T) {
+	t.Parallel()
+	wrap := func(name string) func(dst io.Writer, src io.Reader) error {
+		return func(dst io.Writer, src io.Reader) error {
+			_, err := io.Copy(dst, io.MultiReader(strings.NewReader(name+"("), src, strings.NewReader(")")))
+			return err
+		}
+	}
+	seen := make(chan string, 1)
+	chain := sdk.Chain(
+		sdk.ProcessorFunc(func(ctx context.Context, x *sdk.Exchange) error {
+			x.Request.Body.Transform(wrap("outer"))
+			resp, err := x.Next(ctx, sdk.EditBody)
+			if err != nil {
+				return err
+			}
+			body, err := resp.Body.Bytes(1 << 10)
+			resp.Header.Set("x-outer", string(body))
+			return err
+		}),
+		sdk.ProcessorFunc(func(ctx context.Context, x *sdk.Exchange) error {
+			body, err := x.Request.Body.Bytes(1 << 10)
+			if err != nil {
+				return err
+			}
+			seen <- string(body)
+			resp, err := x.Next(ctx, sdk.EditBody)
+			if err != nil {
+				return err
+			}
+			resp.Body.Transform(wrap("inner"))
+			return x.Finish(ctx)
+		}))
+	upstream := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { _, _ = io.Copy(w, r.Body) }))
+	t.Cleanup(upstream.Close)
+	socket := filepath.Join(envoytest.SocketDir(t), "s")
+	serving(t, "unix:"+socket, unlocked{chain})
+	port := envoytest.FreePort(t)
+	config := strings.Replace(bootstrap, "              message_timeout: 5s\n", `              message_timeout: 5s
+              allow_mode_override: true
+              grpc_service: {envoy_grpc: {cluster_name: extension}, initial_metadata: [{key: x-gatehouse-extproc, value: "v=1; override"}]}
+`, 1)
+	envoytest.Start(t, fmt.Sprintf(config, port, upstream.Listener.Addr().(*net.TCPAddr).Port, socket))
+	answer, err := http.Post(fmt.Sprintf("http://127.0.0.1:%d/", port), "text/plain", strings.NewReader("body"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	body, err := io.ReadAll(answer.Body)
+	_ = answer.Body.Close()
+	if want := "inner(outer(body))"; err != nil || string(body) != want || answer.Header.Get("X-Outer") != want {
+		t.Errorf("%d %q, header %q, %v", answer.StatusCode, body, answer.Header.Get("X-Outer"), err)
+	}
+	if got := <-seen; got != "outer(body)" {
+		t.Errorf("inner saw %q", got)
+	}
+}
+
 func TestAnExtensionOfBothKindsThroughEnvoy(t *testing.T) {
 	t.Parallel()
 	upstream := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

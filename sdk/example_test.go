@@ -1,7 +1,11 @@
 package sdk_test
 
 import (
+	"bufio"
+	"bytes"
+	"compress/gzip"
 	"context"
+	"io"
 	"net/http"
 	"strings"
 
@@ -80,6 +84,61 @@ func ExampleChain() {
 		return nil
 	})
 	sdk.Main(sdk.Chain(cors, guard))
+}
+
+// A body that is read is held: the upstream has seen nothing when it is denied.
+func ExampleBody_Bytes() {
+	sdk.Main(sdk.ProcessorFunc(func(ctx context.Context, x *sdk.Exchange) error {
+		body, err := x.Request.Body.Bytes(64 << 10)
+		if err != nil {
+			return err // too large: 413
+		}
+		if bytes.Contains(body, []byte("DROP TABLE")) {
+			return sdk.Deny(http.StatusForbidden, "not here")
+		}
+		return nil
+	}))
+}
+
+// Lines of the response are counted as they pass.
+func ExampleBody_Observe() {
+	account := func(lines int) {}
+	sdk.Main(sdk.ProcessorFunc(func(ctx context.Context, x *sdk.Exchange) error {
+		resp, err := x.Next(ctx, sdk.ObserveBody)
+		if err != nil {
+			return err
+		}
+		lines := 0
+		resp.Body.Observe(func(src io.Reader) error {
+			scanner := bufio.NewScanner(src)
+			for scanner.Scan() {
+				lines++
+			}
+			return scanner.Err()
+		})
+		err = x.Finish(ctx)
+		account(lines)
+		return err
+	}))
+}
+
+// The response goes out compressed.
+func ExampleBody_Transform() {
+	sdk.Main(sdk.ProcessorFunc(func(ctx context.Context, x *sdk.Exchange) error {
+		resp, err := x.Next(ctx, sdk.EditBody)
+		if err != nil || resp.Body.Empty() || resp.Header.Has("content-encoding") {
+			return err
+		}
+		resp.Header.Set("content-encoding", "gzip")
+		resp.Body.Transform(func(dst io.Writer, src io.Reader) error {
+			zipped := gzip.NewWriter(dst)
+			if _, err := io.Copy(zipped, src); err != nil {
+				return err
+			}
+			return zipped.Close()
+		})
+		return nil
+	}))
 }
 
 // An authorizer only decides; it is served as ext_authz.

@@ -40,7 +40,7 @@ func describe(text string) (info exchange.FilterInfo, ok bool) {
 		case "max-timeout":
 			info.MaxTimeout = positive(value)
 		case "untyped":
-			for _, name := range strings.SplitSeq(value, ",") {
+			for name := range strings.SplitSeq(value, ",") {
 				if name = strings.TrimSpace(name); name != "" {
 					info.Untyped = append(info.Untyped, name)
 				}

@@ -230,7 +230,7 @@ func needs() map[string]need {
 		}), request: same, response: same, serves: in("BUFFERED", fds), wants: true, holds: true},
 		"ask for what was not told": {processor: bothWays(none, 0, func(_ *exchange.Exchange, resp *exchange.Response) error {
 			if _, err := resp.Body.Bytes(1); err == nil {
-				panic("the body was shown")
+				return exchange.Deny(418, "the body was shown")
 			}
 			return nil // the error stays the verdict
 		}), request: same, response: same, serves: nobody},

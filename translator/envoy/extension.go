@@ -71,6 +71,9 @@ func selfDescription(p *policy.ExtProc) string {
 	if p.AllowModeOverride {
 		parts = append(parts, "override")
 	}
+	if p.Request.Trailers && p.Response.Trailers {
+		parts = append(parts, "trailers")
+	}
 	parts = append(parts, "timeout="+p.Timeout.String(), "max-timeout="+max(maxMessageTimeout, p.Timeout).String())
 	if len(p.WritableNamespaces) > 0 {
 		parts = append(parts, "untyped="+strings.Join(p.WritableNamespaces, ","))

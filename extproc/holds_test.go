@@ -148,11 +148,11 @@ func TestTrailersAreSeenAndEdited(t *testing.T) {
 		"STREAMED": filter("STREAMED"), "BUFFERED": filter("BUFFERED"), "full duplex": filter(fds),
 	} {
 		for _, how := range []string{"observe", "edit", "hold", "only trailers"} {
+			if name == "BUFFERED" && how != "only trailers" || name == "STREAMED" && how == "hold" {
+				continue // in BUFFERED the body has ended before its trailers come, and STREAMED doesn't hold
+			}
 			t.Run(name+" "+how, func(t *testing.T) {
 				t.Parallel()
-				if name == "BUFFERED" && how != "only trailers" || name == "STREAMED" && how == "hold" {
-					t.Skip("in BUFFERED the body has ended before its trailers come, and STREAMED doesn't hold")
-				}
 				seen := make(chan string, 1)
 				g := start(t, config, http.HandlerFunc(mirror), trailers(how, seen),
 					extproc.WithFilter(exchange.FilterInfo{Trailers: true}))

@@ -265,8 +265,12 @@ func TestBodiesAreTouched(t *testing.T) {
 								if version == "HTTP/1.1" && (request == "trailers" || response == "trailers") {
 									continue
 								}
+								c := touched{n, name, mode, request, response, override}
+								if c.undecided() {
+									continue
+								}
 								t.Run(strings.Join([]string{version, name, request, response}, "/"), func(t *testing.T) {
-									touch(t, transport, g.url, touched{n, name, mode, request, response, override})
+									touch(t, transport, g.url, c)
 								})
 							}
 						}
@@ -309,11 +313,14 @@ func (c *touched) streamed() bool {
 	return c.mode == "STREAMED" && !c.override || c.mode == "STREAMED no-wait"
 }
 
+// undecided says that what a processor gets depends on which of the two bodies there are: it holds the
+// one and wants the other, and the mode serves one of these only. Both have cases of their own.
+func (c *touched) undecided() bool {
+	return c.wants && c.holds && (c.streamed() || c.mode == "BUFFERED_PARTIAL")
+}
+
 func touch(t *testing.T, transport http.RoundTripper, url string, c touched) {
 	t.Helper()
-	if c.wants && c.holds && (c.streamed() || c.mode == "BUFFERED_PARTIAL") {
-		t.Skip("what it gets depends on which of the bodies there are")
-	}
 	sent := content(c.request)
 	var body io.Reader = http.NoBody
 	switch c.request {

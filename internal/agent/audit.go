@@ -8,6 +8,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/gatehouse-proxy/gatehouse/exchange"
+	"github.com/gatehouse-proxy/gatehouse/translator/envoy"
 )
 
 // Audit tells of verdicts: one log line a denial, and counters.
@@ -51,8 +52,8 @@ func (a *Audit) Verdict(ctx context.Context, r *exchange.Request, v exchange.Ver
 	if v.Reply != nil {
 		status = v.Reply.Status()
 	}
-	route, _ := r.Extension("gatehouse.route")
-	ref, _ := r.Extension(policyKey)
+	route, _ := r.Extension(envoy.ExtensionRoute)
+	ref, _ := r.Extension(envoy.ExtensionPolicy)
 	a.log.LogAttrs(ctx, slog.LevelInfo, "denied",
 		slog.String("request_id", r.Header.Get("x-request-id")), slog.String("route", route), slog.String("policy", ref),
 		slog.Int("status", status), slog.String("reason", v.Reason))

@@ -13,14 +13,12 @@ import (
 	"github.com/gatehouse-proxy/gatehouse/security/config"
 	"github.com/gatehouse-proxy/gatehouse/security/policy"
 	"github.com/gatehouse-proxy/gatehouse/snapshot"
+	"github.com/gatehouse-proxy/gatehouse/translator/envoy"
 )
 
 // linger is how long a policy stays loaded after its last reference: requests that Envoy routed before
 // it took the newer configuration still ask for it.
 const linger = 60 * time.Second
-
-// policyKey is the context extension that names a request's policy.
-const policyKey = "gatehouse.policy"
 
 // policies holds what the authorizer enforces, by reference. Look-ups are lock-free; loading is not
 // concurrent with itself.
@@ -48,7 +46,7 @@ func newPolicies(deps policy.Deps, log *slog.Logger) *policies {
 
 // choose returns the authorizer of a request; nil for an unknown reference, which is denied.
 func (p *policies) choose(r *exchange.Request) exchange.Authorizer {
-	ref, ok := r.Extension(policyKey)
+	ref, ok := r.Extension(envoy.ExtensionPolicy)
 	if !ok {
 		return nil
 	}
@@ -66,12 +64,10 @@ func (l *loaded) Check(ctx context.Context, r *exchange.Request) (exchange.Verdi
 	}
 	metadata := make(map[string]any, len(verdict.Metadata)+1)
 	maps.Copy(metadata, verdict.Metadata)
-	metadata[sealKey] = l.seal
+	metadata[envoy.SealKey] = l.seal
 	verdict.Metadata = metadata
 	return verdict, nil
 }
-
-const sealKey = "seal"
 
 // load compiles what snap refers to and puts it in force, beside what is already loaded: until Envoy
 // has the new configuration it asks for the old policies. It returns why policies can't be used; those

@@ -8,14 +8,13 @@ import (
 	"github.com/gatehouse-proxy/gatehouse/security/jwt"
 	"github.com/gatehouse-proxy/gatehouse/security/policy"
 	"github.com/gatehouse-proxy/gatehouse/translator"
+	"github.com/gatehouse-proxy/gatehouse/translator/envoy"
 	translated "github.com/gatehouse-proxy/gatehouse/translator/policy"
 	"github.com/gatehouse-proxy/gatehouse/translator/resource"
 )
 
 // errForeign indicates a policy of which the authorizer could enforce only a part.
 var errForeign = errors.New("spec.extAuth is Envoy's part; configure that filter in Envoy itself and remove it here")
-
-const policyKey = "gatehouse.policy"
 
 // policies holds the compiled policies by namespace/name.
 type policies struct {
@@ -35,7 +34,7 @@ func (p *policies) len() int { return len(*p.current.Load()) }
 
 // choose goes by what Envoy's configuration says, never by what the client sent. nil is denied.
 func (p *policies) choose(r *exchange.Request) exchange.Authorizer {
-	name, ok := r.Extension(policyKey)
+	name, ok := r.Extension(envoy.ExtensionPolicy)
 	if !ok {
 		name = p.config.DefaultPolicy
 	}

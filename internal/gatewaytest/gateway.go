@@ -4,7 +4,6 @@ package gatewaytest
 import (
 	"bufio"
 	"bytes"
-	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
@@ -269,16 +268,6 @@ func (g *Gateway) AdminPage(t testing.TB, path string) string {
 		t.Fatalf("%s: %d %v\n%s", path, response.StatusCode, err, body)
 	}
 	return string(body)
-}
-
-// ConfigDump returns Envoy's configuration of one kind, such as dynamic_listeners.
-func (g *Gateway) ConfigDump(t testing.TB, resource string) map[string]any {
-	t.Helper()
-	var dump map[string]any
-	if err := json.Unmarshal([]byte(g.AdminPage(t, "/config_dump?resource="+resource)), &dump); err != nil {
-		t.Fatal(err)
-	}
-	return dump
 }
 
 // AwaitFile returns a file's text once it exists and isn't empty.

@@ -25,17 +25,23 @@ const (
 
 // Context extensions of a check: set by the route's configuration, so no client can choose them.
 const (
-	extensionPolicy        = "gatehouse.policy"
-	extensionRoute         = "gatehouse.route"
+	// ExtensionPolicy names the policy of a request: its reference, or in an Envoy of somebody else's its
+	// namespace/name.
+	ExtensionPolicy = "gatehouse.policy"
+	// ExtensionRoute names the route, for logs.
+	ExtensionRoute = "gatehouse.route"
+
 	extensionClientAddress = "gatehouse.client-address"
 	extensionBody          = "gatehouse.body" // the filter buffers: a body that wasn't sent isn't there
 )
 
-// Where the proofs of a verdict stand in a request's dynamic metadata.
+// SealKey is the key of the proof of a verdict in a request's dynamic metadata.
+const SealKey = "seal"
+
+// The namespaces in which proofs stand.
 const (
 	authorizerNamespace = "envoy.filters.http.ext_authz" // the only one that ext_authz can write
 	gatehouseNamespace  = product
-	sealKey             = "seal"
 )
 
 // Clusters of the bootstrap.

@@ -56,11 +56,11 @@ func (b *Builder) secure(r *route.Route, rule *Rule, filters map[string]proto.Me
 	var seals []*rbacconfig.Principal
 	if s.Spec.Protects() {
 		filters[filterAuthorizer] = b.check(rule)
-		seals = append(seals, sealed(authorizerNamespace, sealKey, b.Seal(s.Ref)))
+		seals = append(seals, sealed(authorizerNamespace, SealKey, b.Seal(s.Ref)))
 	}
 	if s.ExtAuth != nil {
 		filters[filterAuth] = &chain.FilterChainConfigPerRoute{FilterChain: b.authChain(s.ExtAuth)}
-		seals = append(seals, sealed(gatehouseNamespace, sealKey, b.chainSeal(s.ExtAuth)))
+		seals = append(seals, sealed(gatehouseNamespace, SealKey, b.chainSeal(s.ExtAuth)))
 	}
 	if len(seals) > 0 {
 		filters[filterSeal] = demand(seals)
@@ -70,7 +70,7 @@ func (b *Builder) secure(r *route.Route, rule *Rule, filters map[string]proto.Me
 // check selects the policy by a key of the route's configuration.
 func (b *Builder) check(rule *Rule) *authz.ExtAuthzPerRoute {
 	settings := &authz.CheckSettings{ContextExtensions: map[string]string{
-		extensionPolicy: rule.Security.Ref, extensionRoute: rule.Name, extensionClientAddress: "header",
+		ExtensionPolicy: rule.Security.Ref, ExtensionRoute: rule.Name, extensionClientAddress: "header",
 	}}
 	if opa := rule.Security.Spec.OPA; opa != nil && opa.BodyMaxBytes > 0 {
 		settings.ContextExtensions[extensionBody] = "buffered"
@@ -130,7 +130,7 @@ func corsPolicy(c *config.CORS) *corsfilter.CorsPolicy {
 func (b *Builder) authChain(e *policy.ExtAuth) *chain.FilterChain {
 	mark := &setmetadata.Config{Metadata: []*setmetadata.Metadata{{
 		MetadataNamespace: gatehouseNamespace, AllowOverwrite: true,
-		Value: &structpb.Struct{Fields: map[string]*structpb.Value{sealKey: structpb.NewStringValue(b.chainSeal(e))}},
+		Value: &structpb.Struct{Fields: map[string]*structpb.Value{SealKey: structpb.NewStringValue(b.chainSeal(e))}},
 	}}}
 	return &chain.FilterChain{Filters: []*core.TypedExtensionConfig{
 		{Name: e.Name, TypedConfig: typed(userAuthorizer(e))},

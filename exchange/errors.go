@@ -1,6 +1,9 @@
 package exchange
 
-import "errors"
+import (
+	"errors"
+	"fmt"
+)
 
 var (
 	// ErrTooLarge indicates that a body is larger than its limit, or that only a prefix of it is there.
@@ -22,4 +25,9 @@ var (
 	// or NUL, or a status that is none. The edit stays, so that nothing unsaid passes; a processor that
 	// returns the error gets its failure verdict.
 	ErrBadEdit = errors.New("an edit can't be expressed in HTTP")
+	// ErrPanicked indicates, in an [Outcome], that Process or a body's function panicked.
+	ErrPanicked = errors.New("processor panicked")
+	// ErrTooSlow indicates that Process kept the exchange waiting past the host's limit, and that the host
+	// has ended it. It is an ErrEnded.
+	ErrTooSlow = fmt.Errorf("%w: the processor kept it waiting for too long", ErrEnded)
 )

@@ -39,9 +39,19 @@ func WithLogger(log *slog.Logger) Option { return option(func(s *Server) { s.log
 // OnVerdict calls observe with every verdict just before it is sent, concurrently, and the time it took.
 // What stands in for a failed authorizer is a verdict too, with one of the reasons below. A request
 // that could not be read is an empty one. observe must not keep the request or edit it; the answer waits
-// for it.
+// for it. Where the option is given several times, all are called.
 func OnVerdict(observe func(ctx context.Context, r *exchange.Request, v exchange.Verdict, took time.Duration)) Option {
-	return option(func(s *Server) { s.observe = observe })
+	return option(func(s *Server) {
+		before := s.observe
+		if before == nil {
+			s.observe = observe
+			return
+		}
+		s.observe = func(ctx context.Context, r *exchange.Request, v exchange.Verdict, took time.Duration) {
+			before(ctx, r, v, took)
+			observe(ctx, r, v, took)
+		}
+	})
 }
 
 // The Reason of verdicts that the engine made itself.

@@ -18,6 +18,9 @@ type Server struct {
 	failure   exchange.Reply
 	sweeper   sweeper
 	filter    exchange.FilterInfo
+	admit     func() error
+	release   func()
+	observe   func(exchange.Outcome)
 }
 
 // An Option changes a Server.
@@ -53,6 +56,7 @@ func NewServer(p exchange.Processor, opts ...Option) *Server {
 	s := &Server{
 		processor: p, log: slog.Default(), name: "processor", failure: failureReply,
 		sweeper: sweeper{limit: DefaultDeadline},
+		admit:   func() error { return nil }, release: func() {},
 	}
 	for _, o := range opts {
 		o.apply(s)

@@ -67,8 +67,8 @@ const (
 
 var (
 	errInside = errors.New("called from a body's function")
-	errPanic  = errors.New("processor panicked")
-	errSlow   = fmt.Errorf("%w: the processor kept it waiting for too long", exchange.ErrEnded)
+	errPanic  = exchange.ErrPanicked
+	errSlow   = exchange.ErrTooSlow
 	// errReset is all that Envoy gets to know: the text reaches access logs.
 	errReset = status.Error(codes.Aborted, "processor failed after the response had started")
 )
@@ -100,6 +100,10 @@ func (s *stream) run() error {
 		return s.conclude(fmt.Errorf("%w: request headers are not sent", exchange.ErrNeeds))
 	}
 	s.attributes.add(m.attributes)
+	if err := s.server.admit(); err != nil {
+		return s.refuse(err)
+	}
+	defer s.server.release()
 	s.flows[requestSide].bodiless = m.endOfStream
 	s.request = newRequest(s.ctx, m, &s.attributes)
 	s.request.Body = exchange.StreamedBody(&s.flows[requestSide], m.endOfStream)
@@ -188,15 +192,20 @@ func (s *stream) completed() {
 		s.outcome.Status = s.response.Status()
 	}
 	for _, hook := range s.hooks {
-		func() {
-			defer func() {
-				if p := recover(); p != nil {
-					s.logPanic(p)
-				}
-			}()
-			hook(s.outcome)
-		}()
+		s.complete(hook)
 	}
+	if s.server.observe != nil && (s.request != nil || s.outcome.Err != nil) {
+		s.complete(s.server.observe)
+	}
+}
+
+func (s *stream) complete(hook func(exchange.Outcome)) {
+	defer func() {
+		if p := recover(); p != nil {
+			s.logPanic(p)
+		}
+	}()
+	hook(s.outcome)
 }
 
 // enter begins a call from Process's code into the engine.

@@ -12,8 +12,8 @@ import (
 	"time"
 )
 
-// listen opens host:port or unix:/path.
-func listen(ctx context.Context, addr string) (net.Listener, error) {
+// listen opens host:port or unix:/path, the socket with the given mode.
+func listen(ctx context.Context, addr string, mode fs.FileMode) (net.Listener, error) {
 	var config net.ListenConfig
 	path, ok := strings.CutPrefix(addr, "unix:")
 	if !ok {
@@ -35,7 +35,7 @@ func listen(ctx context.Context, addr string) (net.Listener, error) {
 	if l, ok := listener.(*net.UnixListener); ok {
 		l.SetUnlinkOnClose(false)
 	}
-	if err = os.Chmod(temporary, 0o600); err == nil {
+	if err = os.Chmod(temporary, mode); err == nil {
 		err = os.Rename(temporary, path)
 	}
 	if err != nil {

@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/health"
+	"google.golang.org/grpc/credentials"
 	healthv1 "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/keepalive"
 
@@ -37,49 +37,116 @@ const (
 
 // Serve serves p, a [Processor] (as ext_proc) or an [Authorizer] (as ext_authz) or both in one, over gRPC
 // at addr until ctx is done. addr is host:port, or unix:/path: a stale socket there is replaced, a live
-// one is an error, and only this user may connect to it.
+// one is an error, and only this user may connect to it, unless [WithSocketMode] says otherwise.
 //
-// When ctx is done the health service says NOT_SERVING, no new exchanges are taken, and those that are
-// open may end within the time of [WithDrain]. Serve then returns nil. An error means that it could not
-// listen, that p is neither, or that the listener failed.
+// When ctx is done the health service says NOT_SERVING and ends its watchers, no new exchanges are taken
+// (GOAWAY), and those that are open may end within the time of [WithDrain]. Serve then returns nil. An
+// error means that it could not listen, that files of [WithTLS] can't be used, that p is neither, that the
+// warm-up failed, or that the listener failed.
 func Serve(ctx context.Context, addr string, p any, opts ...ServerOption) error {
-	s := settings{log: slog.Default(), drain: DefaultDrain}
+	s := settings{log: slog.Default(), drain: DefaultDrain, socketMode: DefaultSocketMode}
 	for _, o := range opts {
 		o.apply(&s)
 	}
-	server := grpc.NewServer(append(s.defaults(), s.grpc...)...)
-	state := health.NewServer()
-	names, err := s.register(server, p)
+	server, err := s.build(ctx, p)
 	if err != nil {
 		return err
 	}
-	listener, err := listen(ctx, addr)
+	listener, err := listen(ctx, addr, s.socketMode)
 	if err != nil {
+		server.page.close()
 		return err
 	}
-	healthv1.RegisterHealthServer(server, state)
-	for _, name := range append(names, "") {
-		state.SetServingStatus(name, healthv1.HealthCheckResponse_SERVING)
-	}
+	stop := server.page.run(&s)
+	defer stop()
 	failed := make(chan error, 1)
-	go func() { failed <- server.Serve(listener) }()
-	address := listener.Addr().String()
-	s.log.InfoContext(ctx, "serving", "address", address, "services", names)
-	if s.ready != nil {
-		s.ready(address)
-	}
-	select {
-	case err := <-failed:
+	go func() { failed <- server.grpc.Serve(listener) }()
+	if err := s.untilDone(ctx, server, listener.Addr().String(), failed); err != nil {
+		server.grpc.Stop()
 		return fmt.Errorf("serve %s: %w", addr, err)
-	case <-ctx.Done():
 	}
 	s.log.InfoContext(ctx, "draining", "limit", s.drain)
-	state.Shutdown()
-	s.stop(server)
+	server.health.drain()
+	s.stop(server.grpc)
 	if err := <-failed; err != nil && !errors.Is(err, grpc.ErrServerStopped) {
 		return fmt.Errorf("serve %s: %w", addr, err)
 	}
 	return nil
+}
+
+// server is what Serve runs.
+type server struct {
+	grpc   *grpc.Server
+	health *health
+	names  []string
+	ready  []*admission
+	page   *metricsServer
+}
+
+// untilDone takes the server from listening to ready, and returns nil when it is told to stop.
+func (s *settings) untilDone(ctx context.Context, server *server, addr string, failed <-chan error) error {
+	warm := make(chan error, 1)
+	go func() {
+		if s.warmup == nil {
+			warm <- nil
+			return
+		}
+		s.log.InfoContext(ctx, "warming up", "address", addr)
+		warm <- s.warmup(ctx)
+	}()
+	for {
+		select {
+		case err := <-warm:
+			switch {
+			case err != nil && ctx.Err() == nil:
+				return fmt.Errorf("warm-up: %w", err)
+			case err == nil && ctx.Err() == nil:
+				s.announce(ctx, server, addr)
+			}
+		case err := <-failed:
+			return err
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+func (s *settings) announce(ctx context.Context, server *server, addr string) {
+	for _, a := range server.ready {
+		a.ready.Store(true)
+	}
+	server.health.serve()
+	s.log.InfoContext(ctx, "serving", "address", addr, "services", server.names)
+	if s.ready != nil {
+		s.ready(addr)
+	}
+}
+
+// build makes the gRPC server with its services.
+func (s *settings) build(ctx context.Context, p any) (*server, error) {
+	options := s.defaults()
+	if s.tls != nil {
+		config, err := loadTLS(*s.tls, s.log)
+		if err != nil {
+			return nil, err
+		}
+		options = append(options, grpc.Creds(credentials.NewTLS(config)))
+	}
+	instruments, page, err := s.instruments(ctx, p)
+	if err != nil {
+		return nil, err
+	}
+	if instruments != nil {
+		options = append(options, grpc.ChainStreamInterceptor(instruments.measure))
+	}
+	made := &server{grpc: grpc.NewServer(append(options, s.grpc...)...), page: page}
+	if made.names = s.register(made, p, instruments); made.names == nil {
+		page.close()
+		return nil, fmt.Errorf("serve: %T is neither a Processor nor an Authorizer", p)
+	}
+	made.health = newHealth(append(made.names, ""))
+	healthv1.RegisterHealthServer(made.grpc, made.health)
+	return made, nil
 }
 
 func (s *settings) defaults() []grpc.ServerOption {
@@ -96,21 +163,42 @@ func (s *settings) defaults() []grpc.ServerOption {
 	}
 }
 
-func (s *settings) register(server *grpc.Server, p any) (names []string, err error) {
+// register adds the services that p is good for and returns their names.
+func (s *settings) register(to *server, p any, m *metrics) (names []string) {
 	if processor, ok := p.(Processor); ok {
-		opts := append([]extproc.Option{extproc.WithLogger(s.log)}, s.extproc...)
-		extproc.NewServer(processor, opts...).Register(server)
+		a := s.admission(to)
+		opts := []extproc.Option{extproc.WithLogger(s.log), extproc.WithAdmission(a.admit, a.release)}
+		if m != nil {
+			a.shed = m.sheds.Inc
+			opts = append(opts, extproc.OnOutcome(m.outcome))
+		}
+		if s.tracer != nil {
+			processor = tracedProcessor{processor, s.trace()}
+		}
+		extproc.NewServer(processor, append(opts, s.extproc...)...).Register(to.grpc)
 		names = append(names, HealthExtProc)
 	}
 	if authorizer, ok := p.(Authorizer); ok {
-		opts := append([]extauthz.Option{extauthz.WithLogger(s.log)}, s.authz...)
-		extauthz.NewServer(extauthz.Always(authorizer), opts...).Register(server)
+		a := s.admission(to)
+		opts := []extauthz.Option{extauthz.WithLogger(s.log)}
+		if m != nil {
+			a.shed = m.authShed.Inc
+			opts = append(opts, extauthz.OnVerdict(m.verdict))
+		}
+		if s.tracer != nil {
+			authorizer = tracedAuthorizer{authorizer, s.trace()}
+		}
+		authorizer = admitted{authorizer, a}
+		extauthz.NewServer(extauthz.Always(authorizer), append(opts, s.authz...)...).Register(to.grpc)
 		names = append(names, HealthExtAuthz)
 	}
-	if names == nil {
-		return nil, fmt.Errorf("serve: %T is neither a Processor nor an Authorizer", p)
-	}
-	return names, nil
+	return names
+}
+
+func (s *settings) admission(to *server) *admission {
+	a := &admission{limit: int64(s.exchanges), shed: func() {}}
+	to.ready = append(to.ready, a)
+	return a
 }
 
 // stop lets open streams end, within bounds.

@@ -91,9 +91,7 @@ func oneLine(text string) string { return strings.Join(strings.Fields(text), " "
 
 // objects returns the statuses, and notes about what belongs to no object.
 func (s *statuses) objects(ctx context.Context) (objects []kubestatus.Object, notes []string) {
-	inForce := s.live.inForce(ctx)
-	rejections, withheld, keySets := s.live.rejections(), s.live.withheld(), s.live.keySets()
-	s.mu.Lock()
+	now := s.ask(ctx)
 	defer s.mu.Unlock()
 	if s.note != "" {
 		notes = append(notes, s.note)
@@ -106,14 +104,40 @@ func (s *statuses) objects(ctx context.Context) (objects []kubestatus.Object, no
 			notes = append(notes, oneLine(p.String()))
 		}
 	}
-	notes = append(notes, unplaced(s.result, rejections)...)
-	facts := runtimeFacts(s.result, s.faults, s.refusals, rejections, keySets)
-	facts = append(facts, unbound(s.result.Listeners, withheld)...)
-	facts = append(facts, programmed(s.result.Listeners, facts, inForce)...)
+	notes = append(notes, unplaced(s.result, now.rejections)...)
+	facts := runtimeFacts(s.result, s.faults, s.refusals, now.rejections, now.keySets)
+	facts = append(facts, unbound(s.result.Listeners, now.withheld)...)
+	facts = append(facts, programmed(s.result.Listeners, facts, now.inForce)...)
 	objects = render(s.set, s.problems, s.result, facts, s.generations.numbers())
 	kubestatus.Stamp(objects, s.last, time.Now())
 	s.last = objects
 	return objects, notes
+}
+
+// answers are those of the running parts.
+type answers struct {
+	inForce    bool
+	rejections []xds.Rejection
+	withheld   map[string]error
+	keySets    []jwt.State
+}
+
+// ask asks the running parts about what was translated last, and returns with s.mu held: what Envoy said of
+// one state mustn't be told of the next.
+func (s *statuses) ask(ctx context.Context) answers {
+	s.mu.Lock()
+	for {
+		before := s.result
+		s.mu.Unlock()
+		now := answers{inForce: s.live.inForce(ctx), rejections: s.live.rejections(), withheld: s.live.withheld(), keySets: s.live.keySets()}
+		s.mu.Lock()
+		if s.result == before {
+			return now
+		}
+		if ctx.Err() != nil {
+			return answers{}
+		}
+	}
 }
 
 // NoteHeader carries a note about the whole answer of /api/status; there may be several.

@@ -11,9 +11,23 @@ import (
 	"testing"
 
 	"github.com/gatehouse-proxy/gatehouse/internal/gatewaytest"
+	"github.com/gatehouse-proxy/gatehouse/internal/netnstest"
 )
 
 func TestMain(m *testing.M) { gatewaytest.Main(m) }
+
+// The addresses that the handbook's Services have.
+const (
+	backendAddress = "7.7.7.7"
+	authAddress    = "7.7.7.8"
+	extProcAddress = "7.7.7.9"
+)
+
+// isolated runs body where those addresses exist and port 80 is free.
+func isolated(t *testing.T, body func(t *testing.T)) {
+	t.Helper()
+	netnstest.Run(t, []string{backendAddress, authAddress, extProcAddress}, body)
+}
 
 const (
 	gatewayURL = "http://127.0.0.1"

@@ -22,6 +22,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/gatehouse-proxy/gatehouse/internal/netnstest"
 )
 
 const (
@@ -43,7 +45,7 @@ type identityProvider struct {
 
 func newIdentityProvider(t *testing.T) *identityProvider {
 	t.Helper()
-	resolve(t, providerHost)
+	netnstest.Resolve(t, providerHost)
 	p := &identityProvider{key: newKey(t)}
 	template := &x509.Certificate{
 		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: providerHost}, DNSNames: []string{providerHost},

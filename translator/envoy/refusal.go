@@ -18,16 +18,25 @@ func (b *Builder) refusal(rule *Rule, m *gatewayv1.HTTPRouteMatch, index int) En
 	return Entry{Order: order(m, index), Body: marshal(b.route(&refused, wide, match))}
 }
 
-// soundPart drops conditions that can't be expressed, which widens the match. Of a path's expression
+// anything is the expression for every value of a field that is there.
+const anything = ".*"
+
+// soundPart widens conditions that can't be expressed. A field must still be there; of a path's expression
 // the text before its first operator stays.
 func soundPart(m *gatewayv1.HTTPRouteMatch) *gatewayv1.HTTPRouteMatch {
 	wide := *m
-	wide.Headers = slices.DeleteFunc(slices.Clone(m.Headers), func(h gatewayv1.HTTPHeaderMatch) bool {
-		return h.Type != nil && *h.Type == gatewayv1.HeaderMatchRegularExpression && !compiles(h.Value)
-	})
-	wide.QueryParams = slices.DeleteFunc(slices.Clone(m.QueryParams), func(q gatewayv1.HTTPQueryParamMatch) bool {
-		return q.Type != nil && *q.Type == gatewayv1.QueryParamMatchRegularExpression && !compiles(q.Value)
-	})
+	wide.Headers = slices.Clone(m.Headers)
+	for i, h := range wide.Headers {
+		if h.Type != nil && *h.Type == gatewayv1.HeaderMatchRegularExpression && !compiles(h.Value) {
+			wide.Headers[i].Value = anything
+		}
+	}
+	wide.QueryParams = slices.Clone(m.QueryParams)
+	for i, q := range wide.QueryParams {
+		if q.Type != nil && *q.Type == gatewayv1.QueryParamMatchRegularExpression && !compiles(q.Value) {
+			wide.QueryParams[i].Value = anything
+		}
+	}
 	if kind, value := pathOf(m.Path); kind == gatewayv1.PathMatchRegularExpression && !compiles(value) {
 		expression := regexp.QuoteMeta(literalPrefix(value)) + ".*"
 		wide.Path = &gatewayv1.HTTPPathMatch{Type: &kind, Value: &expression}

@@ -7,16 +7,13 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 
-	"golang.org/x/tools/txtar"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-
 	"github.com/gatehouse-proxy/gatehouse/internal/envoytest"
 	rendering "github.com/gatehouse-proxy/gatehouse/internal/render"
+	"github.com/gatehouse-proxy/gatehouse/internal/statuscases"
 	"github.com/gatehouse-proxy/gatehouse/translator"
 	"github.com/gatehouse-proxy/gatehouse/translator/kubestatus"
 	"github.com/gatehouse-proxy/gatehouse/translator/resource"
@@ -29,63 +26,37 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// TestStatuses holds the statuses of all objects of each case against its table. A file of cases is a
-// txtar archive: "base" is part of every case that follows, each case is followed by "want". There is one
-// line for each object, listener, parent and ancestor; conditions are left out where all is well.
-//
-// Any order of the objects must give the very same statuses.
+// pending is what files alone tell of Programmed.
+const pending = "Unknown/Pending"
+
+// TestStatuses holds the statuses of all objects of each case against its table. Any order of the objects must give the very same statuses.
 func TestStatuses(t *testing.T) {
 	t.Parallel()
-	paths, err := filepath.Glob("testdata/*.txtar")
-	if err != nil || len(paths) == 0 {
-		t.Fatalf("no cases: %v", err)
-	}
-	for _, path := range paths {
-		archive, err := txtar.ParseFile(path)
-		if err != nil {
-			t.Fatal(err)
+	for _, file := range statuscases.Read(t, "testdata") {
+		for i := range file.Cases {
+			c := &file.Cases[i]
+			if *update {
+				c.SetWant(statuscases.Lines(render(t, c.Objects), pending))
+				continue
+			}
+			t.Run(file.Name+"/"+c.Name, func(t *testing.T) { t.Parallel(); checkCase(t, c) })
 		}
-		runCases(t, strings.TrimSuffix(filepath.Base(path), ".txtar"), archive)
 		if *update {
-			if err := os.WriteFile(path, txtar.Format(archive), 0o600); err != nil {
+			if err := file.Write(); err != nil {
 				t.Fatal(err)
 			}
 		}
 	}
 }
 
-func runCases(t *testing.T, name string, archive *txtar.Archive) {
+func checkCase(t *testing.T, c *statuscases.Case) {
 	t.Helper()
-	base := ""
-	for i, f := range archive.Files {
-		switch {
-		case f.Name == "base":
-			base = string(f.Data)
-			continue
-		case f.Name == "want":
-			continue
-		case i+1 == len(archive.Files) || archive.Files[i+1].Name != "want":
-			t.Fatalf("%s: case %q has no want", name, f.Name)
-		}
-		want := &archive.Files[i+1]
-		objects := append(manifests(t, base), manifests(t, string(f.Data))...)
-		run := func(t *testing.T) {
-			got := lines(render(t, objects))
-			if *update {
-				want.Data = []byte(got)
-			} else if got != string(want.Data) {
-				t.Errorf("got\n%swant\n%s", got, want.Data)
-			}
-			checkOrder(t, objects)
-			if !testing.Short() {
-				loadInEnvoy(t, objects)
-			}
-		}
-		if *update {
-			run(t)
-			continue
-		}
-		t.Run(name+"/"+f.Name, func(t *testing.T) { t.Parallel(); run(t) })
+	if got := statuscases.Lines(render(t, c.Objects), pending); got != c.Want() {
+		t.Errorf("got\n%swant\n%s", got, c.Want())
+	}
+	checkOrder(t, c.Objects)
+	if !testing.Short() {
+		loadInEnvoy(t, c.Objects)
 	}
 }
 
@@ -155,41 +126,4 @@ func build(previous *resource.Set, documents []*resource.Document) (*resource.Se
 		builder.Add(d, resource.Origin{File: fmt.Sprintf("%d.yaml", i), Line: 1})
 	}
 	return builder.Build()
-}
-
-// well are the conditions of something without fault.
-var well = []string{
-	"Accepted=True/Accepted", "ResolvedRefs=True/ResolvedRefs", "Conflicted=False/NoConflicts", "Programmed=Unknown/Pending",
-}
-
-// lines writes statuses as cases do.
-func lines(objects []kubestatus.Object) string {
-	var out strings.Builder
-	for i := range objects {
-		o := &objects[i]
-		o.Status.Each(func(relative string, conditions []metav1.Condition) {
-			if relative == "" && len(conditions) == 0 && len(o.Status.Parents)+len(o.Status.Ancestors) > 0 {
-				return
-			}
-			words := []string{o.Key().String()}
-			if relative != "" {
-				words = append(words, "["+relative+"]")
-			}
-			for _, l := range o.Status.Listeners {
-				if string(l.Name) == relative && l.AttachedRoutes != 0 {
-					words = append(words, fmt.Sprintf("routes=%d", l.AttachedRoutes))
-				}
-			}
-			if len(conditions) == 0 {
-				words = append(words, "-")
-			}
-			for _, c := range conditions {
-				if word := fmt.Sprintf("%s=%s/%s", c.Type, c.Status, c.Reason); !slices.Contains(well, word) {
-					words = append(words, word)
-				}
-			}
-			out.WriteString(strings.Join(words, " ") + "\n")
-		})
-	}
-	return out.String()
 }

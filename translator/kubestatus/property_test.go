@@ -2,14 +2,13 @@ package kubestatus_test
 
 import (
 	"math/rand/v2"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 
-	"golang.org/x/tools/txtar"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/gatehouse-proxy/gatehouse/internal/statuscases"
 	"github.com/gatehouse-proxy/gatehouse/translator/kubestatus"
 	"github.com/gatehouse-proxy/gatehouse/translator/resource"
 )
@@ -34,20 +33,10 @@ func TestAnyObjectsInAnyOrder(t *testing.T) {
 // pool lists the objects of all cases.
 func pool(t *testing.T) []string {
 	t.Helper()
-	paths, err := filepath.Glob("testdata/*.txtar")
-	if err != nil {
-		t.Fatal(err)
-	}
 	var all []string
-	for _, path := range paths {
-		archive, err := txtar.ParseFile(path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, f := range archive.Files {
-			if f.Name != "want" {
-				all = append(all, manifests(t, string(f.Data))...)
-			}
+	for _, file := range statuscases.Read(t, "testdata") {
+		for i := range file.Cases {
+			all = append(all, file.Cases[i].Objects...)
 		}
 	}
 	slices.Sort(all)

@@ -7,6 +7,7 @@ import (
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/gatehouse-proxy/gatehouse/internal/statuscases"
 	"github.com/gatehouse-proxy/gatehouse/translator/kubestatus"
 )
 
@@ -19,9 +20,9 @@ HTTPRoute r: {parentRefs: [{name: gw}], rules: [{backendRefs: [{name: s, port: 8
 func TestTransitionTimesMoveWithTheStatusOnly(t *testing.T) {
 	t.Parallel()
 	first, second := time.Unix(1_000_000, 0), time.Unix(2_000_000, 0)
-	before := render(t, manifests(t, stamped))
+	before := render(t, statuscases.Manifests(t, stamped))
 	kubestatus.Stamp(before, nil, first)
-	after := render(t, manifests(t, stamped+"\nService s: {clusterIP: 10.0.0.1, ports: [{port: 80}]}"))
+	after := render(t, statuscases.Manifests(t, stamped+"\nService s: {clusterIP: 10.0.0.1, ports: [{port: 80}]}"))
 	kubestatus.Stamp(after, before, second)
 	for i := range after {
 		after[i].Status.Each(func(relative string, conditions []metav1.Condition) {
@@ -41,7 +42,7 @@ func TestTransitionTimesMoveWithTheStatusOnly(t *testing.T) {
 func TestTableHasOneLineForEachCondition(t *testing.T) {
 	t.Parallel()
 	var out strings.Builder
-	if err := kubestatus.Table(&out, render(t, manifests(t, stamped))); err != nil {
+	if err := kubestatus.Table(&out, render(t, statuscases.Manifests(t, stamped))); err != nil {
 		t.Fatal(err)
 	}
 	rows := strings.Split(strings.TrimSpace(out.String()), "\n")
@@ -62,7 +63,7 @@ func TestTableHasOneLineForEachCondition(t *testing.T) {
 // is about.
 func TestEveryConditionIsComplete(t *testing.T) {
 	t.Parallel()
-	objects := render(t, manifests(t, strings.Replace(stamped, "HTTPRoute r", "HTTPRoute r generation=7", 1)))
+	objects := render(t, statuscases.Manifests(t, strings.Replace(stamped, "HTTPRoute r", "HTTPRoute r generation=7", 1)))
 	for i := range objects {
 		generation := int64(1)
 		if objects[i].Kind == "HTTPRoute" {

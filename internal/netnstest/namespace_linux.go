@@ -1,4 +1,7 @@
-package handbook_test
+// Package netnstest runs tests in network namespaces of their own, where every port is free and any address
+// can be on the loopback interface. That needs Linux and either root or user namespaces; without them the
+// tests fail and say so.
+package netnstest
 
 import (
 	"context"
@@ -21,24 +24,18 @@ import (
 const (
 	// insideVariable names the test that this process was started for.
 	insideVariable = "GATEHOUSE_TEST_NAMESPACE"
-	// patience bounds a whole test; one takes two to five seconds on an idle machine.
-	patience = 2 * time.Minute
+	// patience bounds a whole test.
+	patience = 3 * time.Minute
 )
 
-// The addresses that the handbook's Services have.
-const (
-	backendAddress = "7.7.7.7"
-	authAddress    = "7.7.7.8"
-	extProcAddress = "7.7.7.9"
-)
-
-// isolated runs body in a process of its own, in new network, mount and process namespaces, whose
-// loopback interface has the addresses of the handbook's Services. Namespaces belong to threads, and a
-// Go program can't keep all of its goroutines on one, so the test binary runs itself again.
-func isolated(t *testing.T, body func(t *testing.T)) {
+// Run runs body in a process of its own, in new network, mount and process namespaces, whose loopback
+// interface has the IPv4 addresses beside 127.0.0.1. Namespaces belong to threads, and a Go program can't
+// keep all of its goroutines on one, so the test binary runs itself again. t must be the test itself, not
+// a subtest; it runs in parallel with others.
+func Run(t *testing.T, addresses []string, body func(t *testing.T)) {
 	t.Helper()
 	if os.Getenv(insideVariable) == t.Name() {
-		prepareNamespace(t)
+		prepareNamespace(t, addresses)
 		body(t)
 		return
 	}
@@ -82,7 +79,7 @@ func rerun(t *testing.T, user bool) ([]byte, error) {
 	return cmd.CombinedOutput()
 }
 
-func prepareNamespace(t *testing.T) {
+func prepareNamespace(t *testing.T, addresses []string) {
 	t.Helper()
 	// Nothing that is mounted here may show outside.
 	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
@@ -96,7 +93,7 @@ func prepareNamespace(t *testing.T) {
 	}
 	defer func() { _ = unix.Close(socket) }()
 	loopbackUp(t, socket)
-	for i, address := range []string{backendAddress, authAddress, extProcAddress} {
+	for i, address := range addresses {
 		alias := fmt.Sprintf("lo:%d", i+1)
 		setAddress(t, socket, unix.SIOCSIFADDR, alias, address)
 		setAddress(t, socket, unix.SIOCSIFNETMASK, alias, "255.255.255.255")
@@ -129,8 +126,8 @@ func setAddress(t *testing.T, socket int, operation uint, alias, address string)
 	}
 }
 
-// resolve makes name resolve to 127.0.0.1 for every process of the namespace.
-func resolve(t *testing.T, name string) {
+// Resolve makes name resolve to 127.0.0.1 for every process of the namespace that [Run] made.
+func Resolve(t *testing.T, name string) {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "hosts")
 	if err := os.WriteFile(file, []byte("127.0.0.1 localhost "+name+"\n"), 0o644); err != nil {

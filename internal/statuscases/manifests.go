@@ -1,4 +1,4 @@
-package kubestatus_test
+package statuscases
 
 import (
 	"fmt"
@@ -26,8 +26,8 @@ var groups = map[string]string{
 // whole kinds have no spec.
 var whole = map[string]bool{"Secret": true, "ConfigMap": true, "EndpointSlice": true}
 
-// manifests expands the objects of a case.
-func manifests(t *testing.T, text string) []string {
+// Manifests expands objects that are written in short, as cases do.
+func Manifests(t testing.TB, text string) []string {
 	t.Helper()
 	var all []string
 	var current []string
@@ -52,7 +52,7 @@ func manifests(t *testing.T, text string) []string {
 	return all
 }
 
-func manifest(t *testing.T, text string) string {
+func manifest(t testing.TB, text string) string {
 	t.Helper()
 	head, body, found := strings.Cut(text, ": ")
 	words := strings.Fields(head)

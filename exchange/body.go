@@ -18,11 +18,12 @@ type Body struct {
 	truncated bool
 	present   bool
 
-	host  BodyHost
-	empty bool
-	read  int // how far Read has come
-	limit int
-	err   error // of an Observe or Transform over a body that is there whole
+	host     BodyHost
+	detached bool // host is a view
+	empty    bool
+	read     int // how far Read has come
+	limit    int
+	err      error // of an Observe or Transform over a body that is there whole
 }
 
 // A BodyHost is a host's side of a [Body] that streams. For hosts.
@@ -102,6 +103,7 @@ func (b *Body) Empty() bool {
 // when the response is released.
 func (b *Body) Set(p []byte) {
 	p = bytes.Clone(p)
+	b.detach()
 	b.read = 0
 	if b.host != nil {
 		b.host.Set(p)
@@ -116,6 +118,7 @@ func (b *Body) Set(p []byte) {
 // replies. If it returns early the rest passes; an error is the verdict. A message without a body
 // doesn't start it. Several compose, with Transform's, in the order of registration.
 func (b *Body) Observe(fn func(src io.Reader) error) {
+	b.detach()
 	if b.host != nil {
 		b.host.Observe(fn)
 		return
@@ -128,6 +131,7 @@ func (b *Body) Observe(fn func(src io.Reader) error) {
 // Transform replaces the bytes by those that fn writes. What is said of Observe's fn holds for this one;
 // if it returns early the rest of the body is discarded. The content-length is corrected or removed.
 func (b *Body) Transform(fn func(dst io.Writer, src io.Reader) error) {
+	b.detach()
 	if b.host != nil {
 		b.host.Transform(fn)
 		return
@@ -137,6 +141,37 @@ func (b *Body) Transform(fn func(dst io.Writer, src io.Reader) error) {
 		b.err = fn(&out, bytes.NewReader(b.buffered))
 		b.buffered = out.Bytes()
 	}
+}
+
+// View is a second body over the same bytes, for somebody who may read but not edit: Read, Bytes, Limit and
+// Empty are b's; Observe, Transform and Set first hold the whole, up to [DefaultBodyLimit], and then work on
+// what is theirs alone. For hosts.
+func (b *Body) View() Body {
+	return Body{host: view{b}, empty: b.Empty(), detached: true}
+}
+
+// view hands out what another body holds.
+type view struct{ body *Body }
+
+func (v view) Hold(n int) ([]byte, bool, error)                 { return v.body.hold(n) }
+func (view) Set([]byte)                                         {}
+func (view) Observe(func(src io.Reader) error)                  {}
+func (view) Transform(func(dst io.Writer, src io.Reader) error) {}
+
+// detach makes a view a body that is there whole, on which edits work.
+func (b *Body) detach() {
+	if !b.detached {
+		return
+	}
+	held, end, err := b.host.Hold(DefaultBodyLimit + 1)
+	if err == nil && len(held) > DefaultBodyLimit {
+		err = ErrTooLarge
+	}
+	if err != nil {
+		b.err = err
+	}
+	b.buffered, b.truncated, b.present = bytes.Clone(held), !end, err == nil
+	b.host, b.detached = nil, false
 }
 
 // Rewind has Read begin again. For hosts that hand one body to several processors.

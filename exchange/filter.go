@@ -49,6 +49,9 @@ type FilterInfo struct {
 	Timeout, MaxTimeout time.Duration
 	// Untyped are the namespaces that SetMetadata may write to.
 	Untyped []string
+	// MutateAll says that its mutation_rules allow edits of every header: without it Envoy ignores those of
+	// host and x-envoy-*.
+	MutateAll bool
 	// Trailers says that both trailer modes are SEND whatever the body modes are.
 	Trailers bool
 	// Request and Response are the body modes that the route's configuration gives.

@@ -26,8 +26,8 @@ type Verdict struct {
 	// in Set or Add must not stand in Remove: Envoy removes last.
 	Set, Add []Field
 	Remove   []string
-	// ResponseSet overwrites headers of the response that an allowed request gets; a Vary is added to the
-	// upstream's.
+	// ResponseSet overwrites headers of the response that an allowed request gets, several lines of a name
+	// by one of their values joined by commas; Vary and Set-Cookie are added to the upstream's.
 	ResponseSet []Field
 	// Metadata is emitted as dynamic metadata: strings, float64s, bools, nil, []any and map[string]any
 	// of these.

@@ -297,7 +297,7 @@ func TestObserverSeesEveryVerdict(t *testing.T) {
 	post.Attributes.Request.Http.Method = "POST"
 	decide(t, s, post)
 	parse(t, s.Decide(t.Context(), "\xff", nil))
-	want := "public " + extauthz.ReasonNoAuthorizer + " " + extauthz.ReasonMalformed
+	want := "public " + exchange.ReasonNoAuthorizer + " " + exchange.ReasonMalformed
 	if got := strings.Join(reasons, " "); got != want {
 		t.Errorf("reasons %q, want %q", got, want)
 	}

@@ -7,17 +7,18 @@ import (
 	"strings"
 
 	"github.com/gatehouse-proxy/gatehouse/exchange"
+	"github.com/gatehouse-proxy/gatehouse/internal/verdict"
 )
 
 const (
 	// ClientAddressKey is the context extension that says where the client's address comes from. Its
 	// one value, "header", means [ClientIPHeader]; anything else means the TCP peer.
-	ClientAddressKey = "gatehouse.client-address"
+	ClientAddressKey = verdict.ClientAddressKey
 	// BodyKey is the context extension by which a filter with with_request_body says so: its one value is
 	// "buffered". Without it a missing body can't be told from one that wasn't sent here.
 	BodyKey = "gatehouse.body"
 	// ClientIPHeader carries the client's address as Envoy detected it, without a port.
-	ClientIPHeader = "x-gatehouse-client-ip"
+	ClientIPHeader = verdict.ClientIPHeader
 
 	// partialBodyHeader is Envoy's remark about a body it cut at max_request_bytes.
 	partialBodyHeader = "x-envoy-auth-partial-body"
@@ -151,11 +152,10 @@ func length(value string) int64 {
 
 // client is the detected address, invalid unless there is exactly one and it is an address.
 func (s *headers) client() netip.Addr {
-	ip, err := netip.ParseAddr(strings.Trim(s.clientIP, "[]"))
-	if err != nil || s.clientIPs != 1 {
+	if s.clientIPs != 1 {
 		return netip.Addr{}
 	}
-	return plain(ip)
+	return verdict.ClientAddress(s.clientIP)
 }
 
 // content is the body as far as Envoy sent it. Envoy sends none both when there is none and when the

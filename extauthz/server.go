@@ -2,12 +2,7 @@ package extauthz
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"log/slog"
-	"net/http"
-	"runtime"
-	"runtime/debug"
 	"time"
 
 	"google.golang.org/grpc"
@@ -15,14 +10,13 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/gatehouse-proxy/gatehouse/exchange"
+	"github.com/gatehouse-proxy/gatehouse/internal/verdict"
 	"github.com/gatehouse-proxy/gatehouse/internal/wire"
 )
 
 // Server answers CheckRequests. It is used concurrently and has nothing to close.
 type Server struct {
-	choose  func(*exchange.Request) exchange.Authorizer
-	log     *slog.Logger
-	observe func(context.Context, *exchange.Request, exchange.Verdict, time.Duration)
+	decider verdict.Decider
 }
 
 // An Option changes a Server.
@@ -34,45 +28,21 @@ func (o option) apply(s *Server) { o(s) }
 
 // WithLogger sends failures (errors, panics, requests and verdicts that make no sense) to log; the
 // default is [slog.Default]. Denials are no failures: see [OnVerdict].
-func WithLogger(log *slog.Logger) Option { return option(func(s *Server) { s.log = log }) }
+func WithLogger(log *slog.Logger) Option { return option(func(s *Server) { s.decider.Log = log }) }
 
 // OnVerdict calls observe with every verdict just before it is sent, concurrently, and the time it took.
-// What stands in for a failed authorizer is a verdict too, with one of the reasons below. A request
-// that could not be read is an empty one. observe must not keep the request or edit it; the answer waits
-// for it. Where the option is given several times, all are called.
+// What stands in for a failed authorizer is a verdict too, with a reason such as [exchange.ReasonError].
+// A request that could not be read is an empty one. observe must not keep the request or edit it; the
+// answer waits for it. Where the option is given several times, all are called.
 func OnVerdict(observe func(ctx context.Context, r *exchange.Request, v exchange.Verdict, took time.Duration)) Option {
-	return option(func(s *Server) {
-		before := s.observe
-		if before == nil {
-			s.observe = observe
-			return
-		}
-		s.observe = func(ctx context.Context, r *exchange.Request, v exchange.Verdict, took time.Duration) {
-			before(ctx, r, v, took)
-			observe(ctx, r, v, took)
-		}
-	})
+	return option(func(s *Server) { s.decider.Tell(observe) })
 }
-
-// The Reason of verdicts that the engine made itself.
-const (
-	// ReasonMalformed: the CheckRequest is malformed or ambiguous.
-	ReasonMalformed = "malformed_request"
-	// ReasonNoAuthorizer: none was chosen for the request.
-	ReasonNoAuthorizer = "no_authorizer"
-	// ReasonError: the authorizer returned an error that is no Reply.
-	ReasonError = "authorizer_error"
-	// ReasonPanic: the authorizer panicked.
-	ReasonPanic = "authorizer_panic"
-	// ReasonUnsendable: the verdict holds what no answer can say.
-	ReasonUnsendable = "unsendable_verdict"
-)
 
 // NewServer returns a Server that has each request decided by the Authorizer that choose returns for it;
 // nil denies with 503. choose is called concurrently and should go by [exchange.Request.Extension],
 // which the proxy's configuration sets, never by what the client sent.
 func NewServer(choose func(*exchange.Request) exchange.Authorizer, opts ...Option) *Server {
-	s := &Server{choose: choose, log: slog.Default()}
+	s := &Server{decider: verdict.Decider{Choose: choose, Log: slog.Default()}}
 	for _, o := range opts {
 		o.apply(s)
 	}
@@ -128,85 +98,19 @@ func (s *Server) check(ctx context.Context, in *wire.Message) *wire.Message {
 // its transport. It always has an answer.
 func (s *Server) Decide(ctx context.Context, msg string, dst []byte) []byte {
 	start := time.Now()
-	var verdict exchange.Verdict
+	var v exchange.Verdict
 	request, err := decode(msg)
 	if err != nil {
-		s.log.WarnContext(ctx, "ext_authz request refused", "error", err)
-		request, verdict = new(exchange.Request), failed(ReasonMalformed)
+		s.decider.Log.WarnContext(ctx, "ext_authz request refused", "error", err)
+		request, v = new(exchange.Request), verdict.Failed(exchange.ReasonMalformed)
 	} else {
-		verdict = s.decide(ctx, request)
+		v = s.decider.Decide(ctx, request)
 	}
-	out, err := appendAnswer(dst, request, &verdict)
+	out, err := appendAnswer(dst, request, &v)
 	if err != nil {
-		s.log.ErrorContext(ctx, "verdict can't be sent, denying", "error", err, "reason", verdict.Reason)
-		verdict = failed(ReasonUnsendable)
-		out = appendDenied(dst, verdict.Reply)
+		v = s.decider.Unsendable(ctx, v, err)
+		out = appendDenied(dst, v.Reply)
 	}
-	if s.observe != nil {
-		s.report(ctx, request, verdict, time.Since(start))
-	}
+	s.decider.Report(ctx, request, v, start)
 	return out
-}
-
-func (s *Server) decide(ctx context.Context, r *exchange.Request) (verdict exchange.Verdict) {
-	defer func() {
-		if p := recover(); p != nil {
-			s.logPanic(ctx, "authorizer panicked, denying", p)
-			verdict = failed(ReasonPanic)
-		}
-	}()
-	authorizer := s.choose(r)
-	if authorizer == nil {
-		return failed(ReasonNoAuthorizer)
-	}
-	verdict, err := authorizer.Check(ctx, r)
-	if err != nil {
-		return s.failure(ctx, err)
-	}
-	return verdict
-}
-
-// failure is the verdict that an error stands for.
-func (s *Server) failure(ctx context.Context, err error) exchange.Verdict {
-	var reply *exchange.Reply
-	switch {
-	case errors.As(err, &reply) && reply != nil:
-		if reply.Cause != nil {
-			s.log.WarnContext(ctx, "authorizer replied", "code", reply.Status(), "cause", reply.Cause)
-		}
-		return exchange.Verdict{Reply: reply, Reason: "reply"}
-	case errors.Is(err, exchange.ErrTooLarge):
-		return exchange.Verdict{
-			Reply:  exchange.Deny(http.StatusRequestEntityTooLarge, "request body too large"),
-			Reason: "body_too_large",
-		}
-	}
-	s.log.ErrorContext(ctx, "authorizer failed, denying", "error", err)
-	return failed(ReasonError)
-}
-
-func failed(reason string) exchange.Verdict {
-	return exchange.Verdict{
-		Reply:  exchange.Deny(http.StatusServiceUnavailable, "authorization unavailable"),
-		Reason: reason,
-	}
-}
-
-func (s *Server) report(ctx context.Context, r *exchange.Request, v exchange.Verdict, took time.Duration) {
-	defer func() {
-		if p := recover(); p != nil {
-			s.logPanic(ctx, "observer of verdicts panicked", p)
-		}
-	}()
-	s.observe(ctx, r, v, took)
-}
-
-// logPanic logs the stack, and the panic's text only where the runtime wrote it: user code's may quote
-// a credential.
-func (s *Server) logPanic(ctx context.Context, msg string, p any) {
-	text := fmt.Sprintf("%T", p)
-	if err, ok := p.(runtime.Error); ok {
-		text = err.Error()
-	}
-	s.log.ErrorContext(ctx, msg, "panic", text, "stack", string(debug.Stack()))
 }

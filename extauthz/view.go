@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/gatehouse-proxy/gatehouse/exchange"
+	"github.com/gatehouse-proxy/gatehouse/internal/verdict"
 	"github.com/gatehouse-proxy/gatehouse/internal/wire"
 )
 
@@ -169,11 +170,8 @@ func (a *address) addrPort() netip.AddrPort {
 	if err != nil || a.port > 65535 {
 		return netip.AddrPort{}
 	}
-	return netip.AddrPortFrom(plain(ip), uint16(a.port))
+	return netip.AddrPortFrom(verdict.PlainAddress(ip), uint16(a.port))
 }
-
-// plain is the form in which address ranges are written: IPv4 not mapped into IPv6, and no zone.
-func plain(ip netip.Addr) netip.Addr { return ip.Unmap().WithZone("") }
 
 // parse reads an AttributeContext.HttpRequest.
 func (h *httpRequest) parse(msg string) error {

@@ -10,6 +10,7 @@ import (
 	"google.golang.org/grpc/metadata"
 
 	"github.com/gatehouse-proxy/gatehouse/exchange"
+	"github.com/gatehouse-proxy/gatehouse/internal/verdict"
 	"github.com/gatehouse-proxy/gatehouse/internal/wire"
 )
 
@@ -60,7 +61,7 @@ func (a *attributes) address(name string) netip.AddrPort {
 	if err != nil {
 		return netip.AddrPort{}
 	}
-	return netip.AddrPortFrom(addr.Addr().Unmap().WithZone(""), addr.Port())
+	return netip.AddrPortFrom(verdict.PlainAddress(addr.Addr()), addr.Port())
 }
 
 func (a *attributes) conn() exchange.Conn {

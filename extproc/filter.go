@@ -33,6 +33,8 @@ func describe(text string) (info exchange.FilterInfo, ok bool) {
 		switch key {
 		case "override":
 			info.Override = value == ""
+		case "mutate-all":
+			info.MutateAll = value == ""
 		case "trailers":
 			info.Trailers = value == ""
 		case "timeout":

@@ -30,8 +30,19 @@ type option func(*Server)
 
 func (o option) apply(s *Server) { o(s) }
 
+// A LoggerOption is an option of both a Server and [Authorize].
+type LoggerOption interface {
+	Option
+	AuthorizerOption
+}
+
+type loggerOption struct{ log *slog.Logger }
+
+func (o loggerOption) apply(s *Server)               { s.log = o.log }
+func (o loggerOption) applyAuthorizer(a *authorizer) { a.decider.Log = o.log }
+
 // WithLogger sends failures to log; the default is [slog.Default].
-func WithLogger(log *slog.Logger) Option { return option(func(s *Server) { s.log = log }) }
+func WithLogger(log *slog.Logger) LoggerOption { return loggerOption{log} }
 
 // WithName sets what stands in %RESPONSE_CODE_DETAILS% for replies without a Detail of their own, and
 // in logs; the default is "processor".

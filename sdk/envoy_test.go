@@ -91,19 +91,16 @@ func TestChainThroughEnvoy(t *testing.T) {
 			resp.Header.Set("access-control-allow-origin", "*")
 			return nil
 		}),
-		sdk.ProcessorFunc(func(_ context.Context, x *sdk.Exchange) error {
-			if x.Request.Path() == "/secret" {
-				return sdk.Deny(http.StatusForbidden, "not you")
-			}
-			return nil
-		}))
+		sdk.Authorize(sdk.AuthorizerFunc(func(_ context.Context, r *sdk.Request) (sdk.Verdict, error) {
+			return sdk.Verdict{Allow: r.Path() != "/secret"}, nil
+		})))
 	upstream := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "hello") }))
 	t.Cleanup(upstream.Close)
 	socket := filepath.Join(envoytest.SocketDir(t), "s")
 	serving(t, "unix:"+socket, unlocked{chain})
 	port := envoytest.FreePort(t)
 	envoytest.Start(t, fmt.Sprintf(bootstrap, port, upstream.Listener.Addr().(*net.TCPAddr).Port, socket))
-	for path, want := range map[string]string{"/": "200 hello *", "/secret": "403 not you *"} {
+	for path, want := range map[string]string{"/": "200 hello *", "/secret": "403 access denied *"} {
 		answer, err := http.Get(fmt.Sprintf("http://127.0.0.1:%d%s", port, path))
 		if err != nil {
 			t.Fatal(err)

@@ -9,7 +9,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/gatehouse-proxy/gatehouse/exchange"
-	"github.com/gatehouse-proxy/gatehouse/extauthz"
 )
 
 // metrics are a server's instruments. The handles of labelled ones are resolved here, once: a look-up by
@@ -117,8 +116,8 @@ func (m *metrics) registerExtAuthz(r prometheus.Registerer) error {
 	m.denials = byClass(verdicts)
 	m.broken = map[string]prometheus.Counter{}
 	for reason, name := range map[string]string{
-		extauthz.ReasonMalformed: "malformed", extauthz.ReasonError: "error", extauthz.ReasonPanic: "panic",
-		extauthz.ReasonUnsendable: "unsendable", reasonOverloaded: "overloaded", reasonNotReady: "not_ready",
+		exchange.ReasonMalformed: "malformed", exchange.ReasonError: "error", exchange.ReasonPanic: "panic",
+		exchange.ReasonUnsendable: "unsendable", reasonOverloaded: "overloaded", reasonNotReady: "not_ready",
 	} {
 		m.broken[reason] = failures.WithLabelValues(name)
 	}
@@ -171,7 +170,7 @@ func (m *metrics) failure(o exchange.Outcome) {
 	}
 }
 
-// verdict has the form of an [extauthz.OnVerdict] observer.
+// verdict has the form of an extauthz.OnVerdict observer.
 func (m *metrics) verdict(_ context.Context, _ *exchange.Request, v exchange.Verdict, took time.Duration) {
 	m.check.Observe(took.Seconds())
 	if v.Allow {

@@ -171,6 +171,8 @@ type Rule struct {
 	Headers []HeaderMatch `json:",omitempty"`
 	// JWT asks for a verified token; nil: none is needed.
 	JWT *JWTMatch `json:",omitempty"`
+	// CEL is an expression over the attributes of the request; "": none. It must be true.
+	CEL string `json:",omitempty"`
 }
 
 // PathMatch compares a request's path.

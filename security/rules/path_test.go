@@ -19,7 +19,7 @@ func decide(t *testing.T, rule config.Rule, in rules.Input, options rules.Option
 	if err != nil {
 		t.Fatal(err)
 	}
-	allow, by := r.Decide(in)
+	allow, by := r.Decide(t.Context(), in)
 	if (by == "it") != (allow == rule.Allow) {
 		t.Errorf("%v by %q", allow, by)
 	}

@@ -7,6 +7,7 @@
 package rules
 
 import (
+	"context"
 	"errors"
 	"fmt"
 
@@ -44,6 +45,8 @@ type Input struct {
 type Rules struct {
 	rules        []rule
 	defaultAllow bool
+	owned        func(name string) bool
+	expressions  bool // some rule has one
 }
 
 type rule struct {
@@ -78,6 +81,8 @@ func answerOf(matches bool) answer {
 type evaluation struct {
 	*Input
 
+	ctx   context.Context //nolint:containedctx // lives as long as the call of Decide it belongs to
+	owned func(name string) bool
 	paths paths
 }
 
@@ -86,13 +91,14 @@ func Compile(spec *config.Authorization, options Options) (*Rules, error) {
 	if len(spec.Rules) > maxRules {
 		return nil, fmt.Errorf("authorization.rules: %d rules, at most %d are supported", len(spec.Rules), maxRules)
 	}
-	out, c := &Rules{defaultAllow: spec.DefaultAllow}, compiler{options: options}
+	out, c := &Rules{defaultAllow: spec.DefaultAllow, owned: options.Owned}, compiler{options: options}
 	for i := range spec.Rules {
 		compiled, err := c.rule(&spec.Rules[i])
 		if err != nil {
 			return nil, fmt.Errorf("authorization.rules[%d].%w", i, err)
 		}
 		out.rules = append(out.rules, compiled)
+		out.expressions = out.expressions || spec.Rules[i].CEL != ""
 	}
 	return out, nil
 }
@@ -106,7 +112,7 @@ type compiler struct {
 func (c *compiler) rule(spec *config.Rule) (rule, error) {
 	out := rule{name: spec.Name, allow: spec.Allow}
 	// The cheap ones come first; the order changes nothing else.
-	for _, compile := range []func(*config.Rule) ([]condition, error){c.addresses, c.methods, c.path, c.headers, c.token} {
+	for _, compile := range []func(*config.Rule) ([]condition, error){c.addresses, c.methods, c.path, c.headers, c.token, c.expression} {
 		conditions, err := compile(spec)
 		if err != nil {
 			return rule{}, err
@@ -128,9 +134,15 @@ func (c *compiler) count(values []string) error {
 	return nil
 }
 
-// Decide returns the verdict and the name of the rule that made it, "" for the default.
-func (r *Rules) Decide(in Input) (allow bool, by string) {
-	e := evaluation{Input: &in}
+// Decide returns the verdict and the name of the rule that made it, "" for the default. Expressions that
+// aren't through when ctx ends count as unknown.
+func (r *Rules) Decide(ctx context.Context, in Input) (allow bool, by string) {
+	if r.expressions {
+		limited, cancel := context.WithTimeout(ctx, maxExpressionTime)
+		defer cancel()
+		ctx = limited
+	}
+	e := evaluation{Input: &in, ctx: ctx, owned: r.owned}
 	for i := range r.rules {
 		if r.rules[i].matches(&e) {
 			return r.rules[i].allow, r.rules[i].name

@@ -43,7 +43,7 @@ func TestClientAddressRules(t *testing.T) {
 		if c.client != "" {
 			client = netip.MustParseAddr(c.client)
 		}
-		if allow, by := r.Decide(rules.Input{Request: exchange.NewRequest(exchange.Head{}, exchange.Conn{Client: client}, exchange.Header{}, exchange.Body{}, nil)}); allow != c.allow || by != c.by {
+		if allow, by := r.Decide(t.Context(), rules.Input{Request: exchange.NewRequest(exchange.Head{}, exchange.Conn{Client: client}, exchange.Header{}, exchange.Body{}, nil)}); allow != c.allow || by != c.by {
 			t.Errorf("%s: %v by %q", name, allow, by)
 		}
 	}

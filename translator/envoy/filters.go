@@ -65,6 +65,8 @@ func authorizer() *authz.ExtAuthz {
 		StatusOnError:       &httptype.HttpStatus{Code: httptype.StatusCode_ServiceUnavailable},
 		// Without it repeated headers arrive joined and bytes beyond ASCII replaced.
 		EncodeRawHeaders: true,
+		// Rules can ask for the name in the client's TLS handshake.
+		IncludeTlsSession: true,
 		// The verdict itself decides whether the route is chosen again.
 		ClearRouteCache:        true,
 		ClearRouteCacheHeaders: []string{headerRecompute},

@@ -23,7 +23,7 @@ func (r *resolver) authorization(spec *egv1alpha1.Authorization) *config.Authori
 			converted.Name = *rule.Name
 		}
 		if rule.CEL != nil {
-			r.fault("%s.cel is not supported by this version; write the condition in spec.opa", field)
+			converted.CEL = string(*rule.CEL)
 		}
 		if rule.Operation != nil {
 			r.operation(field+".operation", rule.Operation, &converted)

@@ -3,6 +3,7 @@ package resource
 import (
 	"net/url"
 	"reflect"
+	"strings"
 	"time"
 
 	egv1alpha1 "github.com/envoyproxy/gateway/api/v1alpha1"
@@ -18,6 +19,7 @@ func (r *reader) security(policy *SecurityPolicy) {
 	r.enum(at.to("mergeType"), deref(spec.MergeType), egv1alpha1.StrategicMerge, egv1alpha1.JSONMerge)
 	r.enum(at.to("authMode"), own.AuthMode, AuthModeAll, AuthModeAny)
 	r.enum(at.to("enforcement"), own.Enforcement, EnforcementExtAuthz, EnforcementExtProc)
+	r.authorizationHeader(at, spec, own.AuthMode)
 	if spec.BasicAuth != nil && spec.BasicAuth.Users.Name == "" {
 		r.fault(at.to("basicAuth", "users", "name"), "is missing; name the Secret with the htpasswd lines")
 	}
@@ -130,6 +132,9 @@ func (r *reader) authorization(at path, authorization *egv1alpha1.Authorization)
 		r.enum(at.to("action"), rule.Action, allow, deny)
 		if rule.Action == "" {
 			r.fault(at.to("action"), "is missing; write Allow or Deny")
+		}
+		if rule.CEL != nil && strings.TrimSpace(string(*rule.CEL)) == "" {
+			r.fault(at.to("cel"), "is empty; write a condition, or remove it")
 		}
 	}
 }

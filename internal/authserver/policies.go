@@ -5,6 +5,7 @@ import (
 	"sync/atomic"
 
 	"github.com/gatehouse-proxy/gatehouse/exchange"
+	"github.com/gatehouse-proxy/gatehouse/security/bundle"
 	"github.com/gatehouse-proxy/gatehouse/security/jwt"
 	"github.com/gatehouse-proxy/gatehouse/security/policy"
 	"github.com/gatehouse-proxy/gatehouse/translator"
@@ -20,12 +21,13 @@ var errForeign = errors.New("spec.extAuth is Envoy's part; configure that filter
 type policies struct {
 	translator *translator.Translator
 	fetcher    *jwt.Fetcher
+	bundles    *bundle.Fetcher
 	config     Config
 	current    atomic.Pointer[map[string]*policy.Policy]
 }
 
-func newPolicies(t *translator.Translator, fetcher *jwt.Fetcher, config Config) *policies {
-	p := &policies{translator: t, fetcher: fetcher, config: config}
+func newPolicies(t *translator.Translator, fetcher *jwt.Fetcher, bundles *bundle.Fetcher, config Config) *policies {
+	p := &policies{translator: t, fetcher: fetcher, bundles: bundles, config: config}
 	p.current.Store(&map[string]*policy.Policy{})
 	return p
 }
@@ -60,7 +62,7 @@ func (p *policies) load(set *resource.Set, problems []resource.Problem) {
 }
 
 func (p *policies) compile(s *translated.Security) *policy.Policy {
-	deps := policy.Deps{Data: s.Data, JWKS: p.fetcher, CORSHeaders: true, Logger: p.config.Logger}
+	deps := policy.Deps{Data: s.Data, JWKS: p.fetcher, Bundles: p.bundles, CORSHeaders: true, Logger: p.config.Logger}
 	err := errForeign
 	var compiled *policy.Policy
 	if s.ExtAuth == nil {

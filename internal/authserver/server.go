@@ -19,6 +19,7 @@ import (
 	"github.com/gatehouse-proxy/gatehouse/internal/agent"
 	"github.com/gatehouse-proxy/gatehouse/internal/source/files"
 	"github.com/gatehouse-proxy/gatehouse/internal/standalone"
+	"github.com/gatehouse-proxy/gatehouse/security/bundle"
 	"github.com/gatehouse-proxy/gatehouse/security/jwt"
 	"github.com/gatehouse-proxy/gatehouse/translator"
 )
@@ -55,7 +56,9 @@ func Run(ctx context.Context, config Config) error {
 	}
 	fetcher := jwt.NewFetcher(jwt.FetcherOptions{AllowPrivateAddresses: config.AllowPrivateJWKS, Logger: config.Logger})
 	defer fetcher.Close()
-	policies := newPolicies(translator.New(translator.Options{}), fetcher, config)
+	bundles := bundle.NewFetcher(bundle.Options{AllowFiles: true, Logger: config.Logger})
+	defer bundles.Close()
+	policies := newPolicies(translator.New(translator.Options{}), fetcher, bundles, config)
 	set, problems, err := source.Load()
 	if err != nil {
 		return fmt.Errorf("%w: %w", standalone.ErrInput, err)

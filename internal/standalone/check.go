@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/gatehouse-proxy/gatehouse/internal/source/files"
+	"github.com/gatehouse-proxy/gatehouse/security/bundle"
 	"github.com/gatehouse-proxy/gatehouse/security/config"
 	"github.com/gatehouse-proxy/gatehouse/security/jwt"
 	"github.com/gatehouse-proxy/gatehouse/security/policy"
@@ -50,14 +51,16 @@ func (c *Checked) compile(t *translator.Translator) {
 	log := slog.New(slog.DiscardHandler)
 	fetcher := jwt.NewFetcher(jwt.FetcherOptions{Offline: true, Logger: log})
 	defer fetcher.Close()
+	bundles := bundle.NewFetcher(bundle.Options{AllowFiles: true, Offline: true, Logger: log})
+	defer bundles.Close()
 	inForce := map[string]bool{}
 	for _, p := range c.Result.Snapshot.Policies {
 		inForce[p.Spec.Name] = true
-		c.Facts = append(c.Facts, compileFaults(p.Spec, policy.Deps{Data: c.Result.Snapshot.Data, JWKS: fetcher, Logger: log})...)
+		c.Facts = append(c.Facts, compileFaults(p.Spec, policy.Deps{Data: c.Result.Snapshot.Data, JWKS: fetcher, Bundles: bundles, Logger: log})...)
 	}
 	for _, s := range t.Policies(c.Set) {
 		if !inForce[s.Spec.Name] {
-			c.Facts = append(c.Facts, compileFaults(s.Spec, policy.Deps{Data: s.Data, JWKS: fetcher, Logger: log})...)
+			c.Facts = append(c.Facts, compileFaults(s.Spec, policy.Deps{Data: s.Data, JWKS: fetcher, Bundles: bundles, Logger: log})...)
 		}
 	}
 }

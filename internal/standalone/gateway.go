@@ -22,6 +22,7 @@ import (
 	"github.com/gatehouse-proxy/gatehouse/internal/proxy"
 	"github.com/gatehouse-proxy/gatehouse/internal/source/files"
 	"github.com/gatehouse-proxy/gatehouse/internal/state"
+	"github.com/gatehouse-proxy/gatehouse/security/bundle"
 	"github.com/gatehouse-proxy/gatehouse/security/jwt"
 	"github.com/gatehouse-proxy/gatehouse/translator"
 	"github.com/gatehouse-proxy/gatehouse/translator/envoy"
@@ -41,6 +42,7 @@ type gateway struct {
 	envoy    *proxy.Process // nil with NoEnvoy
 	metrics  *prometheus.Registry
 	jwks     *jwt.Fetcher
+	bundles  *bundle.Fetcher
 
 	readiness sync.Mutex
 	unready   error
@@ -60,6 +62,7 @@ func Run(ctx context.Context, config Config) error {
 	}
 	defer func() { _ = g.dir.Close() }()
 	defer g.jwks.Close()
+	defer g.bundles.Close()
 	return g.run(ctx)
 }
 
@@ -85,15 +88,16 @@ func (g *gateway) prepare(ctx context.Context) error {
 	g.metrics = prometheus.NewRegistry()
 	g.metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	g.jwks = jwt.NewFetcher(jwt.FetcherOptions{AllowPrivateAddresses: g.config.AllowPrivateJWKS, Logger: g.log})
+	g.bundles = bundle.NewFetcher(bundle.Options{AllowFiles: true, Logger: g.log})
 	g.statuses = newStatuses()
 	g.agent = agent.New(agent.Config{
 		XDSSocket: g.dir.Path("xds.sock"), AuthorizerSocket: g.dir.Path("authorizer.sock"),
-		JWKS: g.jwks, Logger: g.log, Registerer: g.metrics,
+		JWKS: g.jwks, Bundles: g.bundles, Logger: g.log, Registerer: g.metrics,
 		Validate: validator(binary), QuarantinePath: g.dir.Path("refused-routes.json"),
 		AcceptedPath: g.dir.Path(acceptedFile), OnRefusals: g.statuses.refused,
 		Probe: prober(binary),
 	})
-	g.statuses.live = live{rejections: g.agent.Rejections, withheld: g.agent.Withheld, keySets: g.jwks.States, inForce: g.inForce}
+	g.statuses.live = live{rejections: g.agent.Rejections, withheld: g.agent.Withheld, keySets: g.jwks.States, bundles: g.bundles.States, inForce: g.inForce}
 	g.report = newReport(g.log)
 	g.pipeline = &pipeline{
 		translator: translator.New(translator.Options{

@@ -10,6 +10,7 @@ import (
 
 	"github.com/gatehouse-proxy/gatehouse/internal/agent"
 	"github.com/gatehouse-proxy/gatehouse/internal/xds"
+	"github.com/gatehouse-proxy/gatehouse/security/bundle"
 	"github.com/gatehouse-proxy/gatehouse/security/jwt"
 	"github.com/gatehouse-proxy/gatehouse/translator"
 	"github.com/gatehouse-proxy/gatehouse/translator/kubestatus"
@@ -58,6 +59,7 @@ type live struct {
 	rejections func() []xds.Rejection
 	withheld   func() map[string]error // listeners' addresses that can't be bound
 	keySets    func() []jwt.State
+	bundles    func() []bundle.State
 	// inForce reports whether Envoy has answered for everything and no listener is warming. It may wait
 	// for a moment.
 	inForce func(ctx context.Context) bool
@@ -106,6 +108,7 @@ func (s *statuses) objects(ctx context.Context) (objects []kubestatus.Object, no
 	}
 	notes = append(notes, unplaced(s.result, now.rejections)...)
 	facts := runtimeFacts(s.result, s.faults, s.refusals, now.rejections, now.keySets)
+	facts = append(facts, bundleFacts(now.bundles)...)
 	facts = append(facts, unbound(s.result.Listeners, now.withheld)...)
 	facts = append(facts, programmed(s.result.Listeners, facts, now.inForce)...)
 	objects = render(s.set, s.problems, s.result, facts, s.generations.numbers())
@@ -120,6 +123,7 @@ type answers struct {
 	rejections []xds.Rejection
 	withheld   map[string]error
 	keySets    []jwt.State
+	bundles    []bundle.State
 }
 
 // ask asks the running parts about what was translated last, and returns with s.mu held: what Envoy said of
@@ -129,7 +133,7 @@ func (s *statuses) ask(ctx context.Context) answers {
 	for {
 		before := s.result
 		s.mu.Unlock()
-		now := answers{inForce: s.live.inForce(ctx), rejections: s.live.rejections(), withheld: s.live.withheld(), keySets: s.live.keySets()}
+		now := answers{inForce: s.live.inForce(ctx), rejections: s.live.rejections(), withheld: s.live.withheld(), keySets: s.live.keySets(), bundles: s.live.bundles()}
 		s.mu.Lock()
 		if s.result == before {
 			return now

@@ -211,6 +211,9 @@ type ClaimMatch struct {
 // OPA evaluates Rego after authentication.
 type OPA struct {
 	Modules []Module
+	// Bundles bring modules and documents beside Modules and Documents. No request is allowed before all of
+	// them are there.
+	Bundles []Bundle `json:",omitempty"`
 	// Data documents, JSON or YAML objects, merged below `data`.
 	Documents []Source `json:",omitempty"`
 	// Decision is the data path of a boolean or an object. Default envoy/authz/allow.
@@ -222,6 +225,21 @@ type OPA struct {
 	Timeout time.Duration `json:",omitempty"`
 	// RegoV0 reads the modules as Rego before version 1.
 	RegoV0 bool `json:",omitempty"`
+}
+
+// Bundle is an archive of Rego modules and data documents in OPA's bundle format, fetched again and again.
+type Bundle struct {
+	// URL is https, http together with AllowPrivateAddresses, or file:///PATH where the program allows files.
+	URL string
+	// PollInterval is the time between two looks; at least 1 s. Default 60 s, of a file 1 s.
+	PollInterval          time.Duration `json:",omitempty"`
+	CACertificate         *Source       `json:",omitempty"` // PEM; nil: the system's roots
+	AllowPrivateAddresses bool          `json:",omitempty"`
+	// Key that the bundle must be signed with: a public key or certificate in PEM, or an HMAC's secret. nil:
+	// the bundle isn't signed.
+	Key *Source `json:",omitempty"`
+	// Algorithm of the signature, such as RS256. Default: RS256, ES256, ES384, ES512, EdDSA or HS256 by the key.
+	Algorithm string `json:",omitempty"`
 }
 
 // Module is one Rego module. Its name is for error messages.
@@ -273,6 +291,13 @@ func (p *Policy) sources() []Source {
 			all = append(all, m.Source)
 		}
 		all = append(all, p.OPA.Documents...)
+		for _, b := range p.OPA.Bundles {
+			for _, source := range []*Source{b.CACertificate, b.Key} {
+				if source != nil {
+					all = append(all, *source)
+				}
+			}
+		}
 	}
 	return all
 }

@@ -3,15 +3,15 @@ package jwt
 import (
 	"cmp"
 	"context"
-	"crypto/sha256"
-	"crypto/x509"
 	"errors"
+	"fmt"
 	"log/slog"
 	"slices"
 	"sync"
 	"time"
 
 	"github.com/gatehouse-proxy/gatehouse/security/config"
+	"github.com/gatehouse-proxy/gatehouse/security/internal/fetch"
 )
 
 // Defaults of a remote key set.
@@ -84,24 +84,21 @@ func (f *Fetcher) Close() {
 	f.running.Wait()
 }
 
+func (f *Fetcher) backoff() fetch.Backoff {
+	return fetch.Backoff{First: f.opts.FirstRetry, Last: f.opts.LastRetry}
+}
+
 // register starts fetching, if nobody did yet. The first keys are on their way when it returns.
 func (f *Fetcher) register(spec *config.RemoteJWKS, data config.Data) (*lease, error) {
 	private := spec.AllowPrivateAddresses || f.opts.AllowPrivateAddresses
-	if err := checkURI(spec.URI, private); err != nil {
+	if err := fetch.CheckURI(spec.URI, private); err != nil {
+		return nil, fmt.Errorf("uri: %w", err)
+	}
+	roots, ca, err := fetch.Roots(spec.CACertificate, data)
+	if err != nil {
 		return nil, err
 	}
-	key := sourceKey{uri: spec.URI, private: private}
-	var roots *x509.CertPool
-	if spec.CACertificate != nil {
-		pem, err := data.Resolve(*spec.CACertificate)
-		if err != nil {
-			return nil, err
-		}
-		if roots = x509.NewCertPool(); !roots.AppendCertsFromPEM(pem) {
-			return nil, errors.New("caCertificate: no PEM certificate in it")
-		}
-		key.ca = sha256.Sum256(pem)
-	}
+	key := sourceKey{uri: spec.URI, ca: ca, private: private}
 	l := &lease{fetcher: f, key: key, refresh: cmp.Or(spec.CacheDuration, DefaultCacheDuration), maxStale: cmp.Or(spec.MaxStale, DefaultMaxStale)}
 	if l.refresh < 0 || l.maxStale < 0 {
 		return nil, errors.New("cacheDuration and maxStale must not be negative")

@@ -4,15 +4,14 @@ import (
 	"cmp"
 	"context"
 	"crypto/x509"
-	"errors"
 	"fmt"
 	"io"
-	"math/rand/v2"
 	"net/http"
-	"net/url"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/gatehouse-proxy/gatehouse/security/internal/fetch"
 )
 
 // source is one remote key set and the goroutine that keeps it fresh:
@@ -49,7 +48,7 @@ type goodKeys struct {
 func newSource(f *Fetcher, key sourceKey, roots *x509.CertPool) *source {
 	ctx, stop := context.WithCancel(f.ctx)
 	return &source{
-		fetcher: f, uri: key.uri, client: newClient(roots, key.private), ctx: ctx, stop: stop,
+		fetcher: f, uri: key.uri, client: fetch.NewClient(roots, key.private), ctx: ctx, stop: stop,
 		kick: make(chan struct{}, 1), sooner: make(chan struct{}, 1), leases: map[*lease]struct{}{},
 	}
 }
@@ -138,7 +137,7 @@ func (s *source) fetch() (keys *KeySet, err error) {
 	request.Header.Set("Accept", "application/jwk-set+json, application/json")
 	response, err := s.client.Do(request)
 	if err != nil {
-		return nil, withoutURL(err)
+		return nil, fetch.WithoutURL(err)
 	}
 	defer func() { _ = response.Body.Close() }() // it was only read
 	if response.StatusCode != http.StatusOK {
@@ -146,18 +145,9 @@ func (s *source) fetch() (keys *KeySet, err error) {
 	}
 	body, err := io.ReadAll(io.LimitReader(response.Body, maxKeySet+1))
 	if err != nil {
-		return nil, withoutURL(err)
+		return nil, fetch.WithoutURL(err)
 	}
 	return ParseKeySet(body)
-}
-
-// withoutURL drops the URL from the client's error: the state names the URI, and a redirect's could
-// hold a secret.
-func withoutURL(err error) error {
-	if wrapped, ok := errors.AsType[*url.Error](err); ok {
-		return wrapped.Err
-	}
-	return err
 }
 
 // note logs only the first of several failures: a server that is down for a day is one event.
@@ -170,7 +160,7 @@ func (s *source) note(keys *KeySet, err error) {
 			log.Warn("can't fetch JWKS", "uri", s.uri, "error", err)
 		}
 		s.failure = err
-		s.next = now.Add(s.pause())
+		s.next = now.Add(s.fetcher.backoff().Pause(s.failures))
 		s.failures++
 		return
 	}
@@ -183,22 +173,8 @@ func (s *source) note(keys *KeySet, err error) {
 		keys = last.keys
 	}
 	s.good.Store(&goodKeys{keys: keys, at: s.attempt})
-	refresh := s.refresh()
 	// Never later than cacheDuration, which bounds how long a withdrawn key works.
-	s.next = s.attempt.Add(refresh - rand.N(refresh/5+1)) //nolint:gosec // jitter is no secret
-}
-
-// pause grows from FirstRetry to LastRetry, with jitter, so that many gateways don't come back at once.
-func (s *source) pause() time.Duration {
-	pause := s.fetcher.opts.FirstRetry
-	for range s.failures {
-		if pause >= s.fetcher.opts.LastRetry {
-			break
-		}
-		pause *= 2
-	}
-	pause = min(pause, s.fetcher.opts.LastRetry)
-	return pause + rand.N(pause/4+1) //nolint:gosec // jitter is no secret
+	s.next = s.attempt.Add(fetch.Early(s.refresh()))
 }
 
 // refresh is the shortest that a policy asks for.

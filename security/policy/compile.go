@@ -9,11 +9,12 @@ import (
 
 	"github.com/gatehouse-proxy/gatehouse/security/apikey"
 	"github.com/gatehouse-proxy/gatehouse/security/basic"
+	"github.com/gatehouse-proxy/gatehouse/security/bundle"
 	"github.com/gatehouse-proxy/gatehouse/security/config"
 	"github.com/gatehouse-proxy/gatehouse/security/cors"
 	"github.com/gatehouse-proxy/gatehouse/security/field"
 	"github.com/gatehouse-proxy/gatehouse/security/jwt"
-	"github.com/gatehouse-proxy/gatehouse/security/rego"
+	"github.com/gatehouse-proxy/gatehouse/security/opa"
 	"github.com/gatehouse-proxy/gatehouse/security/rules"
 )
 
@@ -23,6 +24,8 @@ type Deps struct {
 	Data config.Data
 	// JWKS fetches remote key sets for all policies of the process; nil forbids them.
 	JWKS *jwt.Fetcher
+	// Bundles fetches OPA bundles for all policies of the process; nil forbids them.
+	Bundles *bundle.Fetcher
 	// CORSHeaders makes the authorizer put the CORS headers on every answer, denials included. Leave it
 	// false where Envoy's cors filter does; only preflights are answered then.
 	CORSHeaders bool
@@ -53,7 +56,7 @@ type Policy struct {
 	sanitize       bool
 
 	rules    *rules.Rules
-	opa      *rego.Policy
+	opa      *opa.Engine
 	identity identityHeaders
 }
 
@@ -113,11 +116,14 @@ func (p *Policy) Name() string { return p.name }
 // Fault returns the reason given to [Unusable], "" for a policy that compiled.
 func (p *Policy) Fault() string { return p.unusable }
 
-// Close ends what runs for the policy in the background: the fetching of its keys. Requests may still
+// Close ends what runs for the policy in the background: the fetching of its keys and bundles. Requests may still
 // be checked.
 func (p *Policy) Close() {
 	if p.jwt != nil {
 		p.jwt.Close()
+	}
+	if p.opa != nil {
+		p.opa.Close()
 	}
 }
 
@@ -198,7 +204,7 @@ func (p *Policy) compileRules(spec *config.Policy, _ Deps) (err error) {
 
 func (p *Policy) compileOPA(spec *config.Policy, deps Deps) (err error) {
 	if spec.OPA != nil {
-		p.opa, err = rego.Compile(spec.OPA, deps.Data)
+		p.opa, err = opa.Compile(spec.OPA, opa.Deps{Policy: spec.Name, Data: deps.Data, Bundles: deps.Bundles})
 	}
 	return err
 }

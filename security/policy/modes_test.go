@@ -135,7 +135,7 @@ func TestS39PanicsDenyOneRequest(t *testing.T) {
 }
 
 // The engine must fit any host, so it links neither gRPC nor Kubernetes, and leaves protobuf to the
-// language of expressions, which is built on it.
+// language of expressions and OPA's bundles, which are built on it.
 func TestTheEngineStaysSmall(t *testing.T) {
 	t.Parallel()
 	out, err := exec.CommandContext(t.Context(), "go", "list", "-deps", "-f", "{{.ImportPath}} {{join .Imports \",\"}}", "github.com/gatehouse-proxy/gatehouse/security/...").Output()

@@ -23,6 +23,7 @@ const (
 	ReasonOPATimeout         = "opa_timeout"
 	ReasonBodyTooLarge       = "opa_body_too_large"
 	ReasonBodyMissing        = "opa_body_missing"
+	ReasonBundleMissing      = "opa_bundle_missing"
 	ReasonAmbiguous          = "opa_request_ambiguous"
 	ReasonUnusable           = "policy_unusable"
 	ReasonPanic              = "policy_panic"

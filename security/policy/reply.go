@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/gatehouse-proxy/gatehouse/exchange"
+	"github.com/gatehouse-proxy/gatehouse/security/opa"
 	"github.com/gatehouse-proxy/gatehouse/security/rego"
 )
 
@@ -67,6 +68,8 @@ func opaFault(err error) exchange.Verdict {
 		return deny(http.StatusRequestEntityTooLarge, ReasonBodyTooLarge)
 	case errors.Is(err, rego.ErrBodyMissing):
 		return deny(http.StatusServiceUnavailable, ReasonBodyMissing)
+	case errors.Is(err, opa.ErrNoBundle):
+		return deny(http.StatusServiceUnavailable, ReasonBundleMissing)
 	case errors.Is(err, rego.ErrTimeout):
 		return deny(http.StatusServiceUnavailable, ReasonOPATimeout)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"strings"
 	"time"
 
@@ -42,8 +43,9 @@ type Policy struct {
 // decisionVar is bound to the decision.
 const decisionVar = ast.Var("decision")
 
-// Compile parses and compiles spec. The error names module and line, and what isn't allowed.
-func Compile(spec *config.OPA, data config.Data) (*Policy, error) {
+// Compile parses and compiles spec together with the contents of its bundles. The error names module and
+// line, and what isn't allowed.
+func Compile(spec *config.OPA, data config.Data, bundles ...*Bundle) (*Policy, error) {
 	p := &Policy{timeout: spec.Timeout, bodyMax: spec.BodyMaxBytes}
 	switch {
 	case p.timeout == 0:
@@ -62,6 +64,12 @@ func Compile(spec *config.OPA, data config.Data) (*Policy, error) {
 	if err != nil {
 		return nil, err
 	}
+	if len(modules)+len(bundles) == 0 {
+		return nil, errors.New("opa.modules: at least one module or bundle is needed")
+	}
+	if err := addBundles(bundles, modules, documents); err != nil {
+		return nil, err
+	}
 	if err := p.compile(modules, documents); err != nil {
 		return nil, err
 	}
@@ -73,13 +81,10 @@ func Compile(spec *config.OPA, data config.Data) (*Policy, error) {
 
 // loadModules gives modules of one name different keys: they come from several ConfigMaps.
 func loadModules(spec *config.OPA, data config.Data) (map[string]*ast.Module, error) {
-	if len(spec.Modules) == 0 || len(spec.Modules)+len(spec.Documents) > maxSources {
-		return nil, fmt.Errorf("opa.modules: at least one module, and at most %d with documents, are supported", maxSources)
+	if len(spec.Modules)+len(spec.Documents) > maxSources {
+		return nil, fmt.Errorf("opa.modules: at most %d modules and documents are supported", maxSources)
 	}
-	options := ast.ParserOptions{RegoVersion: ast.RegoV1, Capabilities: capabilities()}
-	if spec.RegoV0 {
-		options.RegoVersion = ast.RegoV0
-	}
+	options := ast.ParserOptions{RegoVersion: Version(spec), Capabilities: capabilities()}
 	modules := map[string]*ast.Module{}
 	for i, m := range spec.Modules {
 		name := m.Name
@@ -143,7 +148,8 @@ func loadDocuments(sources []config.Source, data config.Data) (map[string]any, e
 	return merged, nil
 }
 
-// merge adds src to dst. Two documents may share objects, not values.
+// merge adds src to dst. Two documents may share objects, not values. src isn't changed, now or by a later
+// merge: it may be another policy's too.
 func merge(dst, src map[string]any) (conflict string) {
 	for name, value := range src {
 		old, found := dst[name]
@@ -156,9 +162,11 @@ func merge(dst, src map[string]any) (conflict string) {
 		if !okA || !okB {
 			return name
 		}
-		if at := merge(a, b); at != "" {
+		joined := maps.Clone(a)
+		if at := merge(joined, b); at != "" {
 			return name + "." + at
 		}
+		dst[name] = joined
 	}
 	return ""
 }

@@ -3,7 +3,6 @@ package policy
 import (
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	egv1alpha1 "github.com/envoyproxy/gateway/api/v1alpha1"
@@ -130,56 +129,6 @@ func (r *resolver) cors(spec *egv1alpha1.CORS) *config.CORS {
 		out.MaxAge = &age
 	}
 	return out
-}
-
-// maxBody is below Envoy's buffer limit of 1 MiB a connection: at the limit it would stop reading.
-const maxBody = 1<<20 - 4096
-
-func (r *resolver) opa(spec *resource.OPA) *config.OPA {
-	if spec == nil {
-		return nil
-	}
-	if len(spec.Bundles) > 0 || spec.DecisionLog != nil {
-		r.fault("spec.opa: bundles and decisionLog are not supported by this version; remove them")
-	}
-	out := &config.OPA{
-		Decision: spec.Decision, RegoV0: spec.RegoVersion == resource.RegoV0,
-		Timeout: r.duration("spec.opa.timeout", spec.Timeout, 100*time.Millisecond),
-	}
-	if out.Timeout > 1500*time.Millisecond || out.Timeout == 0 {
-		r.fault("spec.opa.timeout: must be more than 0 and at most 1500ms, the authorizer's own limit is 2s")
-	}
-	if spec.Body != nil {
-		out.BodyMaxBytes = int(spec.Body.MaxBytes)
-		if spec.Body.MaxBytes < 1 || spec.Body.MaxBytes > maxBody {
-			r.fault("spec.opa.body.maxBytes: must be from 1 to %d, what Envoy buffers of a request", maxBody)
-		}
-	}
-	for i, module := range spec.Modules {
-		r.module(out, fmt.Sprintf("spec.opa.modules[%d]", i), module)
-	}
-	if len(out.Modules) == 0 {
-		r.fault("spec.opa.modules: no Rego module; add one inline or a ConfigMap with a key *.rego")
-	}
-	return out
-}
-
-func (r *resolver) module(out *config.OPA, field string, module resource.OPAModule) {
-	switch {
-	case module.Inline != nil:
-		out.Modules = append(out.Modules, config.Module{Name: field, Source: config.Source{Inline: *module.Inline}})
-	case module.ValueRef != nil:
-		kind, texts := r.local(field+".valueRef", *module.ValueRef)
-		for _, key := range sortedKeys(texts) {
-			name := string(module.ValueRef.Name)
-			switch {
-			case strings.HasSuffix(key, ".rego"):
-				out.Modules = append(out.Modules, config.Module{Name: name + "/" + key, Source: r.hold(kind, r.namespace, name, key, texts[key])})
-			case strings.HasSuffix(key, ".json"), strings.HasSuffix(key, ".yaml"), strings.HasSuffix(key, ".yml"):
-				out.Documents = append(out.Documents, r.hold(kind, r.namespace, name, key, texts[key]))
-			}
-		}
-	}
 }
 
 func sortedKeys(m map[string][]byte) []string {

@@ -45,16 +45,24 @@ const (
 	RegoV1 RegoVersion = "V1"
 )
 
-// OPABundle is a bundle fetched over HTTP.
+// OPABundle is a bundle fetched from a server, or from a file where the gateway runs on one machine.
 type OPABundle struct {
+	// URL is https, http together with AllowPrivateAddresses, or file:///PATH.
 	URL          string              `json:"url"`
 	PollInterval *gatewayv1.Duration `json:"pollInterval,omitempty"`
-	Signing      *OPASigning         `json:"signing,omitempty"`
+	// CACertificateRef names a ConfigMap or Secret with the key ca.crt.
+	CACertificateRef *gatewayv1.LocalObjectReference `json:"caCertificateRef,omitempty"`
+	// AllowPrivateAddresses lets the bundle come from private addresses, and over http.
+	AllowPrivateAddresses bool        `json:"allowPrivateAddresses,omitempty"`
+	Signing               *OPASigning `json:"signing,omitempty"`
 }
 
 // OPASigning names the key that a bundle must be signed with.
 type OPASigning struct {
+	// KeyRef names a Secret or ConfigMap with the key "key", "publicKey", "public.pem" or "tls.crt".
 	KeyRef gatewayv1.LocalObjectReference `json:"keyRef"`
+	// Algorithm such as RS256; "" goes by the key.
+	Algorithm string `json:"algorithm,omitempty"`
 }
 
 // OPABody limits the part of the request body that a policy sees.

@@ -154,6 +154,9 @@ func (r *reader) opa(at path, opa *OPA) {
 		if bundle.URL == "" {
 			r.fault(at.to("bundles", i, "url"), "is missing")
 		}
+		if bundle.CACertificateRef != nil {
+			r.reference(at.to("bundles", i, "caCertificateRef"), bundle.CACertificateRef)
+		}
 		if bundle.Signing != nil {
 			r.reference(at.to("bundles", i, "signing", "keyRef"), &bundle.Signing.KeyRef)
 		}

@@ -1,4 +1,6 @@
-package jwt
+// Package fetch reaches what policies name by URL, key sets and bundles, under one set of rules (S26): https, public
+// addresses only, bounded in time, size and redirects, without a proxy.
+package fetch
 
 import (
 	"context"
@@ -14,18 +16,18 @@ import (
 	"time"
 )
 
-// The limits of one fetch (S26).
+// Timeout bounds one fetch as a whole.
 const (
-	fetchTimeout = 10 * time.Second
+	Timeout      = 10 * time.Second
 	maxRedirects = 3
 )
 
 var errPrivate = errors.New("the address is private, loopback or link-local; set allowPrivateAddresses if that is meant")
 
-// newClient returns a client that reaches public addresses only, unless private is set. It uses no
+// NewClient returns a client that reaches public addresses only, unless private is set. It uses no
 // proxy: a proxy would connect for us to what we refuse.
-func newClient(roots *x509.CertPool, private bool) *http.Client {
-	dialer := &net.Dialer{Timeout: fetchTimeout}
+func NewClient(roots *x509.CertPool, private bool) *http.Client {
+	dialer := &net.Dialer{Timeout: Timeout}
 	if !private {
 		// Control sees the address that is connected to, after the name was resolved: a name that
 		// resolves to something else on a second look gains nothing.
@@ -38,12 +40,12 @@ func newClient(roots *x509.CertPool, private bool) *http.Client {
 		}
 	}
 	return &http.Client{
-		Timeout: fetchTimeout,
+		Timeout: Timeout,
 		Transport: &http.Transport{
 			DialContext:            dialer.DialContext,
 			TLSClientConfig:        &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12},
-			TLSHandshakeTimeout:    fetchTimeout,
-			ResponseHeaderTimeout:  fetchTimeout,
+			TLSHandshakeTimeout:    Timeout,
+			ResponseHeaderTimeout:  Timeout,
 			MaxResponseHeaderBytes: 64 << 10,
 			ForceAttemptHTTP2:      true,
 			// Fetches are minutes apart; an idle connection would only delay noticing a moved server.
@@ -61,20 +63,20 @@ func newClient(roots *x509.CertPool, private bool) *http.Client {
 	}
 }
 
-// checkURI refuses what could never be fetched. http is for key servers inside one's own network only.
-func checkURI(uri string, private bool) error {
+// CheckURI refuses what could never be fetched. http is for key servers inside one's own network only.
+func CheckURI(uri string, private bool) error {
 	parsed, err := url.Parse(uri)
 	switch {
 	case err != nil, parsed.Host == "":
-		return errors.New("uri: no absolute URL")
+		return errors.New("no absolute URL")
 	case parsed.User != nil:
-		return errors.New("uri: must not hold a user or password")
+		return errors.New("must not hold a user or password")
 	case parsed.Scheme == "https", parsed.Scheme == "http" && private:
 	default:
-		return errors.New("uri: must be https; http needs allowPrivateAddresses")
+		return errors.New("must be https; http needs allowPrivateAddresses")
 	}
 	if addr, err := netip.ParseAddr(parsed.Hostname()); err == nil && !private && !public(addr) {
-		return fmt.Errorf("uri: %w", errPrivate)
+		return errPrivate
 	}
 	return nil
 }
@@ -107,4 +109,12 @@ func public(addr netip.Addr) bool {
 		}
 	}
 	return true
+}
+
+// WithoutURL drops the URL from the client's error: states name it, and a redirect's could hold a secret.
+func WithoutURL(err error) error {
+	if wrapped, ok := errors.AsType[*url.Error](err); ok {
+		return wrapped.Err
+	}
+	return err
 }

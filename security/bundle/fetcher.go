@@ -1,0 +1,237 @@
+package bundle
+
+import (
+	"cmp"
+	"context"
+	"crypto/sha256"
+	"crypto/x509"
+	"fmt"
+	"log/slog"
+	"net/url"
+	"path/filepath"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/open-policy-agent/opa/v1/ast"
+	opabundle "github.com/open-policy-agent/opa/v1/bundle"
+
+	"github.com/gatehouse-proxy/gatehouse/security/config"
+	"github.com/gatehouse-proxy/gatehouse/security/internal/fetch"
+	"github.com/gatehouse-proxy/gatehouse/security/rego"
+)
+
+// Defaults and limits of polling.
+const (
+	DefaultPollInterval     = 60 * time.Second
+	DefaultFilePollInterval = time.Second
+	minPollInterval         = time.Second
+)
+
+// Options configure a [Fetcher]. The zero value is the default.
+type Options struct {
+	// AllowFiles lets policies name file:///PATH, for programs whose manifests and files are one person's.
+	AllowFiles bool
+	// FirstRetry is the pause after a failed fetch, doubled each time up to LastRetry. Defaults 1 s and 30 s.
+	FirstRetry, LastRetry time.Duration
+	// Offline checks what is asked for and fetches nothing: for looking at policies without their network.
+	Offline bool
+	// OnFetch, if set, is called after every fetch with the new state, from the fetching goroutine.
+	OnFetch func(State)
+	// Logger gets failures and recoveries; nil is [slog.Default].
+	Logger *slog.Logger
+}
+
+// Fetcher keeps bundles fresh, each once however many policies use it. It is safe for concurrent use and
+// lives as long as the process; Close stops it.
+type Fetcher struct {
+	opts    Options
+	ctx     context.Context //nolint:containedctx // the life of the goroutines, not of a call
+	stop    context.CancelFunc
+	running sync.WaitGroup
+
+	mu      sync.Mutex
+	closed  bool
+	sources map[sourceKey]*source
+}
+
+// sourceKey tells bundles apart: one URL under another key or CA is another bundle, and one that may be
+// private must not be reached through a policy that may not.
+type sourceKey struct {
+	url       string
+	ca, key   [32]byte
+	algorithm string
+	private   bool
+	version   ast.RegoVersion
+}
+
+// NewFetcher returns a Fetcher without any bundle. It starts no goroutine until a policy needs one.
+func NewFetcher(opts Options) *Fetcher {
+	opts.FirstRetry = cmp.Or(opts.FirstRetry, time.Second)
+	opts.LastRetry = cmp.Or(opts.LastRetry, 30*time.Second)
+	if opts.Logger == nil {
+		opts.Logger = slog.Default()
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	return &Fetcher{opts: opts, ctx: ctx, stop: stop, sources: map[sourceKey]*source{}}
+}
+
+// Close ends all fetching and waits for fetches under way. Bundles that were fetched stay in force.
+func (f *Fetcher) Close() {
+	f.mu.Lock()
+	f.closed = true
+	f.mu.Unlock()
+	f.stop()
+	f.running.Wait()
+}
+
+// Offline reports whether the fetcher fetches nothing.
+func (f *Fetcher) Offline() bool { return f.opts.Offline }
+
+// Subscribe starts fetching a bundle for a policy, if nobody did yet. A file is read before it returns, a
+// server's bundle comes later. changed is called from the fetching goroutine whenever [Subscription.Current]
+// has changed. It must not call Subscribe or Release.
+func (f *Fetcher) Subscribe(policy string, spec *config.Bundle, version ast.RegoVersion, data config.Data, changed func()) (*Subscription, error) {
+	key, roots, keys, err := f.resolve(spec, version, data)
+	if err != nil {
+		return nil, err
+	}
+	interval := spec.PollInterval
+	switch {
+	case interval == 0 && isFile(spec.URL):
+		interval = DefaultFilePollInterval
+	case interval == 0:
+		interval = DefaultPollInterval
+	case interval < minPollInterval:
+		return nil, fmt.Errorf("pollInterval: %s is less than %s", interval, minPollInterval)
+	}
+	use := &Subscription{fetcher: f, key: key, use: Use{Policy: policy}, interval: interval, changed: changed}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.closed {
+		return nil, errClosed
+	}
+	s := f.sources[key]
+	if s == nil {
+		s = newSource(f, key, roots, keys)
+		f.sources[key] = s
+		if !f.opts.Offline {
+			if isFile(key.url) {
+				s.look()
+			}
+			f.running.Go(s.run)
+		}
+	}
+	use.source = s
+	s.hold(use)
+	return use, nil
+}
+
+// resolve checks a spec. Its errors name the field.
+func (f *Fetcher) resolve(spec *config.Bundle, version ast.RegoVersion, data config.Data) (key sourceKey, roots *x509.CertPool, keys *opabundle.VerificationConfig, err error) {
+	key = sourceKey{url: spec.URL, algorithm: spec.Algorithm, private: spec.AllowPrivateAddresses, version: version}
+	if err := f.checkURL(spec); err != nil {
+		return key, nil, nil, err
+	}
+	if roots, key.ca, err = fetch.Roots(spec.CACertificate, data); err != nil {
+		return key, nil, nil, err
+	}
+	if spec.Key == nil {
+		return key, roots, nil, nil
+	}
+	text, err := data.Resolve(*spec.Key)
+	if err != nil {
+		return key, nil, nil, fmt.Errorf("signing.keyRef: %w", err)
+	}
+	key.key = sha256.Sum256(text)
+	keys, err = verification(text, spec.Algorithm)
+	return key, roots, keys, err
+}
+
+func (f *Fetcher) checkURL(spec *config.Bundle) error {
+	if !isFile(spec.URL) {
+		if err := fetch.CheckURI(spec.URL, spec.AllowPrivateAddresses); err != nil {
+			return fmt.Errorf("url: %w", err)
+		}
+		return nil
+	}
+	if !f.opts.AllowFiles {
+		return errFiles
+	}
+	if path := filePath(spec.URL); !filepath.IsAbs(path) || path != filepath.Clean(path) {
+		return errURL
+	}
+	return nil
+}
+
+func isFile(address string) bool {
+	parsed, err := url.Parse(address)
+	return err == nil && parsed.Scheme == "file"
+}
+
+// filePath is "" for a URL with a host or anything else that isn't a plain path.
+func filePath(address string) string {
+	parsed, err := url.Parse(address)
+	if err != nil || parsed.Host != "" || parsed.RawQuery != "" || parsed.Fragment != "" || parsed.User != nil {
+		return ""
+	}
+	return parsed.Path
+}
+
+// Subscription is one policy's use of a bundle. Safe for concurrent use.
+type Subscription struct {
+	fetcher  *Fetcher
+	key      sourceKey
+	source   *source
+	interval time.Duration
+	changed  func()
+	once     sync.Once
+	use      Use // guarded by source.mu
+}
+
+// Current returns the contents in force; nil before the first good fetch. They are immutable.
+func (s *Subscription) Current() *rego.Bundle {
+	if got := s.source.good.Load(); got != nil {
+		return got.Bundle
+	}
+	return nil
+}
+
+// Report notes for [State] how the policy gets on: whether it has something in force, and why it can't use
+// the newest contents, nil if it does.
+func (s *Subscription) Report(inForce bool, fault error) {
+	s.source.mu.Lock()
+	defer s.source.mu.Unlock()
+	before := s.use.Fault
+	s.use.InForce, s.use.Fault = inForce, ""
+	if fault == nil {
+		return
+	}
+	if s.use.Fault = fault.Error(); s.use.Fault != before {
+		s.fetcher.opts.Logger.Warn("policy can't use its bundle as it is now", "policy", s.use.Policy, "url", s.source.name, "error", fault)
+	}
+}
+
+// Release ends the use. It may be called more than once. changed may still be running when it returns.
+func (s *Subscription) Release() {
+	s.once.Do(func() {
+		s.fetcher.mu.Lock()
+		defer s.fetcher.mu.Unlock()
+		if s.source.drop(s) == 0 {
+			s.source.stop()
+			delete(s.fetcher.sources, s.key)
+		}
+	})
+}
+
+// States returns the state of every bundle in use, sorted by URL.
+func (f *Fetcher) States() []State {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	states := make([]State, 0, len(f.sources))
+	for _, s := range f.sources {
+		states = append(states, s.state())
+	}
+	slices.SortFunc(states, func(a, b State) int { return cmp.Compare(a.URL, b.URL) })
+	return states
+}

@@ -1,0 +1,64 @@
+package bundle
+
+import (
+	"cmp"
+	"net/url"
+	"slices"
+	"time"
+)
+
+// State is what is known of one bundle, for statuses and metrics. It holds no secret.
+type State struct {
+	// URL is without its query, which may be a credential.
+	URL string
+	// Revision is the publisher's, "" before the first good fetch or if it has none.
+	Revision string
+	// LastSuccess is zero before the first good fetch.
+	LastSuccess time.Time
+	LastAttempt time.Time
+	// LastError is the last fetch's failure, "" after a success.
+	LastError string
+	// Next is when the next fetch is due.
+	Next time.Time
+	// Fetches and Failures count since the start of the process.
+	Fetches, Failures uint64
+	// Uses are the policies, sorted by name.
+	Uses []Use
+}
+
+// Use is a policy's view of a bundle.
+type Use struct {
+	Policy string
+	// InForce is false while the policy denies for want of a generation that compiles.
+	InForce bool
+	// Fault is why the policy can't use the newest contents, which don't fit its own modules or another
+	// bundle. What was in force before goes on. "" if it uses them.
+	Fault string
+}
+
+func (s *source) state() State {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	state := State{URL: shown(s.key.url), LastAttempt: s.attempt, LastSuccess: s.success, Next: s.next, Fetches: s.fetches, Failures: s.failed}
+	if s.failure != nil {
+		state.LastError = s.failure.Error()
+	}
+	if got := s.good.Load(); got != nil {
+		state.Revision = got.revision
+	}
+	for use := range s.uses {
+		state.Uses = append(state.Uses, use.use)
+	}
+	slices.SortFunc(state.Uses, func(a, b Use) int { return cmp.Compare(a.Policy, b.Policy) })
+	return state
+}
+
+// shown is a URL for people.
+func shown(address string) string {
+	parsed, err := url.Parse(address)
+	if err != nil {
+		return "?"
+	}
+	parsed.RawQuery, parsed.Fragment, parsed.User = "", "", nil
+	return parsed.String()
+}

@@ -15,9 +15,9 @@ import (
 	"github.com/open-policy-agent/opa/v1/ast"
 	"go.uber.org/goleak"
 
+	"github.com/gatehouse-proxy/gatehouse/internal/bundletest"
 	"github.com/gatehouse-proxy/gatehouse/security/bundle"
 	"github.com/gatehouse-proxy/gatehouse/security/config"
-	"github.com/gatehouse-proxy/gatehouse/internal/bundletest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }

@@ -14,9 +14,9 @@ import (
 
 	"github.com/open-policy-agent/opa/v1/ast"
 
+	"github.com/gatehouse-proxy/gatehouse/internal/bundletest"
 	"github.com/gatehouse-proxy/gatehouse/security/bundle"
 	"github.com/gatehouse-proxy/gatehouse/security/config"
-	"github.com/gatehouse-proxy/gatehouse/internal/bundletest"
 )
 
 func pemOf(t *testing.T, kind string, der []byte, err error) string {

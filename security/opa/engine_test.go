@@ -7,9 +7,9 @@ import (
 	"time"
 
 	"github.com/gatehouse-proxy/gatehouse/exchange"
+	"github.com/gatehouse-proxy/gatehouse/internal/bundletest"
 	"github.com/gatehouse-proxy/gatehouse/security/bundle"
 	"github.com/gatehouse-proxy/gatehouse/security/config"
-	"github.com/gatehouse-proxy/gatehouse/internal/bundletest"
 	"github.com/gatehouse-proxy/gatehouse/security/opa"
 	"github.com/gatehouse-proxy/gatehouse/security/rego"
 )

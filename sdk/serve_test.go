@@ -26,8 +26,11 @@ var quiet = sdk.WithLogger(slog.New(slog.DiscardHandler))
 
 // TestMain lets the test binary be the program under test: with this variable it is a processor.
 func TestMain(m *testing.M) {
-	if os.Getenv("SDK_TEST_SERVE") != "" {
+	switch os.Getenv("SDK_TEST_SERVE") {
+	case "hello":
 		sdk.Main(hello)
+	case "idling":
+		sdk.Main(idling)
 	}
 	os.Exit(m.Run())
 }
@@ -209,7 +212,7 @@ func TestMainServesUntilItIsTold(t *testing.T) {
 	path := filepath.Join(envoytest.SocketDir(t), "s")
 	var output bytes.Buffer
 	program := exec.CommandContext(t.Context(), os.Args[0], "--listen", "unix:"+path, "--log-level", "warn")
-	program.Env = append(os.Environ(), "SDK_TEST_SERVE=1")
+	program.Env = append(os.Environ(), "SDK_TEST_SERVE=hello")
 	program.Stderr = &output
 	program.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if err := program.Start(); err != nil {
@@ -233,12 +236,30 @@ func TestMainServesUntilItIsTold(t *testing.T) {
 
 func TestMainRefusesWrongFlags(t *testing.T) {
 	t.Parallel()
-	for flags, code := range map[string]int{"--log-level=loud": 2, "--listen=unix:/": 1} {
+	for flags, code := range map[string]int{
+		"--log-level=loud": 2, "--socket-mode=rw": 2, "--max-exchanges=many": 2, "serve": 2,
+		"--listen=unix:/": 1, "--tls-client-ca=/ca.pem": 1, "--metrics-listen=127.0.0.1": 1,
+	} {
 		program := exec.CommandContext(t.Context(), os.Args[0], flags)
-		program.Env = append(os.Environ(), "SDK_TEST_SERVE=1")
+		program.Env = append(os.Environ(), "SDK_TEST_SERVE=hello")
 		out, err := program.CombinedOutput()
 		if program.ProcessState.ExitCode() != code || len(out) == 0 {
 			t.Errorf("%s: %v, %s", flags, err, out)
 		}
+	}
+}
+
+func TestHelpShowsAnExample(t *testing.T) {
+	t.Parallel()
+	program := exec.CommandContext(t.Context(), os.Args[0], "--help")
+	program.Env = append(os.Environ(), "SDK_TEST_SERVE=hello")
+	out, err := program.CombinedOutput()
+	for _, part := range []string{"Example:\n", " --listen unix:/run/", "-tls-cert", "(default 600)", "(default 10s)", `(default "127.0.0.1:9002")`} {
+		if !bytes.Contains(out, []byte(part)) {
+			t.Errorf("no %q in the help: %v\n%s", part, err, out)
+		}
+	}
+	if err != nil {
+		t.Errorf("help ended with %v", err)
 	}
 }

@@ -17,7 +17,7 @@ func orphans(set *resource.Set) []status.Condition {
 			all = append(all, status.Condition{
 				Object: resource.Key{Kind: "ListenerSet", Namespace: s.Namespace, Name: s.Name},
 				Type:   "Accepted", Reason: string(gatewayv1.ListenerSetReasonParentNotAccepted),
-				Message: "spec.parentRef: " + parent.String() + " doesn't exist",
+				Message: "spec.parentRef: " + parent.String() + " doesn't exist; create it or correct the name",
 			})
 		}
 	}

@@ -189,11 +189,11 @@ func keySetFact(policy resource.Key, provider string, s jwt.State) []status.Cond
 	case s.Keys == 0:
 		return []status.Condition{{
 			Object: policy, Type: "ResolvedRefs", Reason: "JWKSUnavailable",
-			Message: fmt.Sprintf("provider %s has no keys, its tokens are answered 503: %s: %s", provider, s.URI, oneLine(s.LastError)),
+			Message: fmt.Sprintf("provider %s has no keys, its tokens are answered 503: %s: %s; make it reachable or correct the URI, it is fetched again and again", provider, s.URI, oneLine(s.LastError)),
 		}}
 	}
 	return []status.Condition{{
 		Object: policy, Type: "Warning", True: true, Reason: "JWKSStale",
-		Message: fmt.Sprintf("provider %s goes on with %d keys of an earlier fetch: %s: %s", provider, s.Keys, s.URI, oneLine(s.LastError)),
+		Message: fmt.Sprintf("provider %s goes on with %d keys of an earlier fetch: %s: %s; make it reachable, it is fetched again and again", provider, s.Keys, s.URI, oneLine(s.LastError)),
 	}}
 }

@@ -9,7 +9,6 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"strings"
 	"sync"
 	"time"
 
@@ -26,7 +25,6 @@ import (
 	"github.com/gatehouse-proxy/gatehouse/security/jwt"
 	"github.com/gatehouse-proxy/gatehouse/translator"
 	"github.com/gatehouse-proxy/gatehouse/translator/envoy"
-	"github.com/gatehouse-proxy/gatehouse/translator/resource"
 )
 
 // gateway is a running one.
@@ -43,6 +41,10 @@ type gateway struct {
 	metrics  *prometheus.Registry
 	jwks     *jwt.Fetcher
 	bundles  *bundle.Fetcher
+
+	// waiting is set while the last accepted configuration serves instead of the source. It is used by one
+	// goroutine at a time.
+	waiting bool
 
 	readiness sync.Mutex
 	unready   error
@@ -194,34 +196,6 @@ func (g *gateway) run(ctx context.Context) error {
 	return group.Wait()
 }
 
-// acceptedFile is the last configuration that Envoy accepted, in the state directory.
-const acceptedFile = "accepted.json"
-
-// start puts the first configuration in force: what the source says or, if it says nothing at all, what
-// Envoy last accepted.
-func (g *gateway) start() error {
-	set, problems, err := g.source.Load()
-	if err == nil && !empty(set) {
-		g.pipeline.apply(set, problems)
-		return nil
-	}
-	if err == nil {
-		g.report.tell(set, problems, nil, nil)
-		err = fmt.Errorf("no manifest in %s", strings.Join(g.config.Paths, ", "))
-	}
-	accepted, damage := agent.Accepted(g.dir.Path(acceptedFile))
-	if accepted == nil {
-		return errors.Join(fmt.Errorf("%w: %w", ErrInput, err), damage)
-	}
-	g.log.Warn("the source can't be read; the last accepted configuration serves until it can", "error", err)
-	g.statuses.servesAccepted(err)
-	g.agent.Apply(accepted)
-	return nil
-}
-
-// empty reports whether nothing was read. Every namespaced object brings its namespace with it.
-func empty(set *resource.Set) bool { return set.Namespaces.Len() == 0 && set.GatewayClasses.Len() == 0 }
-
 // work runs Envoy and the watch until ctx ends.
 func (g *gateway) work(ctx context.Context) error {
 	group, ctx := errgroup.WithContext(ctx)
@@ -237,7 +211,7 @@ func (g *gateway) work(ctx context.Context) error {
 	if g.config.NoWatch {
 		group.Go(func() error { <-ctx.Done(); return nil })
 	} else {
-		group.Go(func() error { return g.source.Watch(ctx, g.pipeline.apply) })
+		group.Go(func() error { return g.source.Watch(ctx, g.changed) })
 	}
 	return group.Wait()
 }

@@ -76,7 +76,7 @@ func attachParent(v *memo.View, route *gatewayv1.HTTPRoute, parent gatewayv1.Par
 	}
 	listeners := slices.DeleteFunc(slices.Clone(gateway.Listeners), func(l *Listener) bool { return l.Owner != owner })
 	if len(listeners) == 0 {
-		return ancestor, "NoMatchingParent", "parentRefs: " + ancestor + " doesn't exist or has no usable address and listener"
+		return ancestor, "NoMatchingParent", "parentRefs: " + ancestor + " doesn't exist or has no usable address and listener; create it, or see its own status"
 	}
 	matching, allowed, attached := 0, 0, false
 	for _, listener := range listeners {

@@ -103,7 +103,7 @@ func notFound(format string, args ...any) *Backend {
 func resolveService(v *memo.View, namespace, name string, number int32) *Backend {
 	service := memo.Read[*corev1.Service](v, memo.Key{Kind: "Service", Namespace: namespace, Name: name})
 	if service == nil {
-		return notFound("Service %s/%s doesn't exist", namespace, name)
+		return notFound("Service %s/%s doesn't exist; create it or correct the name", namespace, name)
 	}
 	port, ok := servicePort(service, number)
 	if !ok && (service.Spec.Type != corev1.ServiceTypeExternalName || len(service.Spec.Ports) > 0) {
@@ -200,7 +200,7 @@ func slicePort(slice *discoveryv1.EndpointSlice, port corev1.ServicePort) (uint1
 func (b Backends) resolve(v *memo.View, namespace, name string) *Backend {
 	object := memo.Read[*egv1alpha1.Backend](v, memo.Key{Kind: "Backend", Namespace: namespace, Name: name})
 	if object == nil {
-		return notFound("Backend %s/%s doesn't exist", namespace, name)
+		return notFound("Backend %s/%s doesn't exist; create it or correct the name", namespace, name)
 	}
 	if object.Spec.TLS != nil || object.Spec.Type != nil && *object.Spec.Type != egv1alpha1.BackendTypeEndpoints {
 		return &Backend{Reason: "UnsupportedValue", Fault: fmt.Sprintf(

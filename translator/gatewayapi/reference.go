@@ -64,7 +64,7 @@ func ReadSecret(v *memo.View, from Referrer, ref gatewayv1.SecretObjectReference
 	}
 	secret = memo.Read[*corev1.Secret](v, memo.Key{Kind: "Secret", Namespace: namespace, Name: string(ref.Name)})
 	if secret == nil {
-		return nil, fmt.Sprintf("Secret %s/%s doesn't exist", namespace, ref.Name)
+		return nil, fmt.Sprintf("Secret %s/%s doesn't exist; create it or correct the name", namespace, ref.Name)
 	}
 	return secret, ""
 }

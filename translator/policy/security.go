@@ -188,7 +188,7 @@ func (r *resolver) local(field string, ref gatewayv1.LocalObjectReference) (kind
 		r.fault("%s: kind %q can't be referred to here; use ConfigMap or Secret", field, ref.Kind)
 		return "", nil
 	}
-	r.fault("%s: %s %s/%s doesn't exist", field, ref.Kind, r.namespace, name)
+	r.fault("%s: %s %s/%s doesn't exist; create it or correct the name", field, ref.Kind, r.namespace, name)
 	return "", nil
 }
 

@@ -23,6 +23,12 @@ type Document struct {
 // Broken reports whether the text has a syntax error, so that what it holds isn't known.
 func (d *Document) Broken() bool { return d.broken }
 
+// Lost reports whether the text has a syntax error and doesn't even tell which object it is: then nothing can
+// stand for it, neither to refuse what it was to protect nor to keep what it was to take.
+func (d *Document) Lost() bool {
+	return d.broken && !slices.ContainsFunc(d.entries, func(e entry) bool { return e.kind != nil })
+}
+
 // entry is one object of a document.
 type entry struct {
 	key      Key

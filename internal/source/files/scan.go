@@ -26,14 +26,14 @@ type scan struct {
 	problems []resource.Problem
 	// readable is set if a directory could be read; a file shows it when it is read itself.
 	readable bool
-	missing  bool     // a path that was asked for isn't there
+	missing  []string // paths that were asked for and aren't there
 	lost     []string // paths that are there and can't be read
 }
 
 // failed reports a path that can't be read.
 func (s *scan) failed(path string, err error) {
 	if errors.Is(err, fs.ErrNotExist) {
-		s.missing = true
+		s.missing = append(s.missing, path)
 	} else {
 		s.lost = append(s.lost, path)
 	}

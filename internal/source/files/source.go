@@ -27,6 +27,7 @@ type Source struct {
 	good      map[string][]placed           // last good documents by file
 	last      *resource.Set
 	print     digest // of the last load
+	lost      map[string]bool
 }
 
 type digest [sha256.Size]byte
@@ -79,11 +80,26 @@ func (s *Source) Load() (*resource.Set, []resource.Problem, error) {
 	return set, problems, err
 }
 
+// Lost returns the problems, of those that came with the last set, for which something isn't known at all: a
+// path that can't be read, or a document that doesn't tell which object it is, without a last good form. It
+// may be what protects the rest.
+func (s *Source) Lost(problems []resource.Problem) []resource.Problem {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var lost []resource.Problem
+	for _, p := range problems {
+		if p.Key.Name == "" && s.lost[p.Origin.File] {
+			lost = append(lost, p)
+		}
+	}
+	return lost
+}
+
 // load makes the set of a scan. changed is false if the scan found what the last load found.
 func (s *Source) load(found scan) (set *resource.Set, problems []resource.Problem, changed bool, err error) {
 	l := loading{
 		Source: s, builder: resource.NewBuilder(s.last), print: sha256.New(), problems: found.problems,
-		documents: map[digest]*resource.Document{}, good: map[string][]placed{},
+		documents: map[digest]*resource.Document{}, good: map[string][]placed{}, lost: map[string]bool{},
 	}
 	readable := found.readable
 	for _, f := range found.files {
@@ -93,7 +109,12 @@ func (s *Source) load(found scan) (set *resource.Set, problems []resource.Proble
 		return nil, l.problems, false, unreadable(l.problems)
 	}
 	for _, path := range found.lost {
-		l.keepBelow(path)
+		if !l.keepBelow(path) {
+			l.lost[path] = true
+		}
+	}
+	for _, path := range found.missing {
+		l.lost[path] = true
 	}
 	for _, p := range l.problems {
 		fmt.Fprintf(l.print, "%q\n", p.String())
@@ -101,7 +122,7 @@ func (s *Source) load(found scan) (set *resource.Set, problems []resource.Proble
 	set, more := l.builder.Build()
 	sum := digest(l.print.Sum(nil))
 	changed = sum != s.print || s.last == nil
-	s.documents, s.good, s.last, s.print = l.documents, l.good, set, sum
+	s.documents, s.good, s.last, s.print, s.lost = l.documents, l.good, set, sum, l.lost
 	return set, append(l.problems, more...), changed, nil
 }
 
@@ -113,6 +134,7 @@ type loading struct {
 	print     hash.Hash
 	documents map[digest]*resource.Document
 	good      map[string][]placed
+	lost      map[string]bool // paths
 }
 
 // file adds the documents of one file, and reports whether it was readable.
@@ -121,24 +143,27 @@ func (l *loading) file(f file) bool {
 	content, err := l.read(f)
 	if err != nil {
 		l.problems = append(l.problems, resource.Problem{Origin: resource.Origin{File: f.name}, Message: err.Error()})
-		l.keep(f.name)
+		if !l.keep(f.name) {
+			l.lost[f.name] = true
+		}
 		return false
 	}
 	sum := sha256.Sum256(content)
 	l.print.Write(sum[:])
 	var all []placed
-	broken := false
+	broken, lost := false, false
 	for _, chunk := range resource.Split(content) {
 		document := l.decode(chunk.Text)
 		at := resource.Origin{File: f.name, Line: chunk.Line}
 		l.builder.Add(document, at)
 		broken = broken || document.Broken()
+		lost = lost || document.Lost()
 		all = append(all, placed{document, at})
 	}
-	if broken {
-		l.keep(f.name)
-	} else {
+	if !broken {
 		l.good[f.name] = all
+	} else if !l.keep(f.name) && lost {
+		l.lost[f.name] = true
 	}
 	return true
 }
@@ -157,21 +182,28 @@ func (l *loading) decode(text []byte) *resource.Document {
 	return document
 }
 
-// keep lets the set have what a file held when it was good.
-func (l *loading) keep(name string) {
-	for _, old := range l.Source.good[name] {
-		l.builder.Keep(old.document, old.at)
+// keep lets the set have what a file held when it was good, and reports whether it ever was.
+func (l *loading) keep(name string) bool {
+	old, known := l.Source.good[name]
+	if !known {
+		return false
 	}
-	l.good[name] = l.Source.good[name]
+	for _, one := range old {
+		l.builder.Keep(one.document, one.at)
+	}
+	l.good[name] = old
+	return true
 }
 
 // keepBelow does so for all files of a directory, or for one file.
-func (l *loading) keepBelow(path string) {
+func (l *loading) keepBelow(path string) bool {
+	kept := false
 	for name := range l.Source.good {
 		if name == path || strings.HasPrefix(name, path+string(filepath.Separator)) {
-			l.keep(name)
+			kept = l.keep(name) || kept
 		}
 	}
+	return kept
 }
 
 // maxSize of one file. A manifest in a cluster is at most about 1.5 MiB.

@@ -94,12 +94,12 @@ func (w *watch) reload() (again bool, err error) {
 		return false, err
 	}
 	// The lock is held over scan and load, so that a Load between them can't take a change away unseen.
-	if found.missing && !w.awaited && w.last != nil {
+	if len(found.missing) > 0 && !w.awaited && w.last != nil {
 		w.awaited = true
 		w.mu.Unlock()
 		return true, nil
 	}
-	w.awaited = found.missing
+	w.awaited = len(found.missing) > 0
 	set, problems, changed, err := w.load(found)
 	last := w.last
 	w.mu.Unlock()

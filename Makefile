@@ -25,7 +25,7 @@ endif
 
 .PHONY: help
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-20s %s\n", $$1, $$2}' Makefile
 
 .PHONY: all
 all: build check ## Build and check: what to run before a commit
@@ -53,6 +53,11 @@ check: ## Inner loop, under three minutes: formatting, vet and the short tests, 
 	go vet ./...
 	export ENVOY; ENVOY="$$(scripts/envoy.py)"
 	go test -short -p $(TESTJOBS) $$(go list ./... | grep -v /gatehouse/test/)
+
+.PHONY: conformance-extproc
+conformance-extproc: ## Write docs/conformance/extproc.*: the emulated ext_proc filter against Envoy's
+	@export ENVOY; ENVOY="$$(scripts/envoy.py)"
+	go test -count=1 -run '^TestConformance$$' ./sdk/sdktest -update
 
 .PHONY: race
 race: ## Run the short tests under the race detector

@@ -2,6 +2,7 @@ package sdk_test
 
 import (
 	"os/exec"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -9,12 +10,17 @@ import (
 // TestAnAuthorsBuildStaysSmall: whoever writes a processor must not get Kubernetes, OPA or JOSE with it.
 func TestAnAuthorsBuildStaysSmall(t *testing.T) {
 	t.Parallel()
-	out, err := exec.CommandContext(t.Context(), "go", "list", "-deps", "./...").Output()
-	if err != nil {
-		t.Fatal(err)
+	list := func(args ...string) []string {
+		out, err := exec.CommandContext(t.Context(), "go", append([]string{"list"}, args...)...).Output()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return strings.Fields(string(out))
 	}
+	// Only tests import sdktest, which runs an Envoy.
+	packages := slices.DeleteFunc(list("./..."), func(name string) bool { return strings.Contains(name, "/sdktest") })
 	const module = "github.com/gatehouse-proxy/gatehouse/"
-	for dep := range strings.FieldsSeq(string(out)) {
+	for _, dep := range list(append([]string{"-deps"}, packages...)...) {
 		for _, banned := range []string{
 			"k8s.io/", "sigs.k8s.io/", "github.com/open-policy-agent/", "github.com/lestrrat-go/",
 			module + "security", module + "translator", module + "snapshot", module + "cmd",

@@ -1,0 +1,185 @@
+package sdktest_test
+
+import (
+	"encoding/json"
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/gatehouse-proxy/gatehouse/sdk/sdktest"
+)
+
+var update = flag.Bool("update", false, "write docs/conformance instead of comparing with it")
+
+// conform is one row of the table: the same exchange behind the emulator and behind Envoy.
+type conform struct {
+	group, name string
+	processor   any
+	filter      sdktest.Filter
+	request     sdktest.Request
+	// racy says why what passes on the stream depends on timing; then it isn't compared.
+	racy string
+	// emulatorOnly says why Envoy can't run it.
+	emulatorOnly string
+}
+
+// row is a line of the report.
+type row struct {
+	Group    string `json:"group"`
+	Case     string `json:"case"`
+	Emulator string `json:"emulator"`
+	Envoy    string `json:"envoy"`
+	Note     string `json:"note,omitempty"`
+}
+
+type report struct {
+	Envoy string `json:"envoy"`
+	Rows  []row  `json:"rows"`
+}
+
+func conformanceCases() []conform {
+	var all []conform
+	for _, cases := range [][]conform{modeCases(), answerCases()} {
+		all = append(all, cases...)
+	}
+	return all
+}
+
+// TestConformance holds the emulator against Envoy, and both against what is committed.
+func TestConformance(t *testing.T) {
+	t.Parallel()
+	cases := conformanceCases()
+	envoy := sdktest.Envoy(t)
+	out := report{Envoy: envoy.Version(t), Rows: make([]row, len(cases))}
+	var mu sync.Mutex
+	names := map[string]bool{}
+	t.Run("cases", func(t *testing.T) {
+		for i, c := range cases {
+			if id := c.group + "/" + c.name; names[id] {
+				t.Errorf("two cases %s", id)
+			} else {
+				names[id] = true
+			}
+			t.Run(c.group+"/"+c.name, func(t *testing.T) {
+				t.Parallel()
+				line := c.run(t, envoy)
+				mu.Lock()
+				defer mu.Unlock()
+				out.Rows[i] = line
+			})
+		}
+	})
+	if only := flag.Lookup("test.run").Value.String(); strings.Contains(only, "/") {
+		return // a part of the table
+	}
+	out.check(t)
+}
+
+func (c conform) run(t *testing.T, envoy *sdktest.RealEnvoy) row {
+	t.Helper()
+	line := row{Group: c.group, Case: c.name, Note: c.racy}
+	emulated := sdktest.Run(t, c.processor, c.filter, c.request)
+	line.Emulator = emulated.Summary()
+	if c.emulatorOnly != "" {
+		line.Envoy, line.Note = "-", c.emulatorOnly
+		return line
+	}
+	real := envoy.Run(t, c.processor, c.filter, c.request)
+	line.Envoy = real.Summary()
+	if c.racy != "" {
+		for _, r := range []*sdktest.Result{emulated, real} {
+			r.Forget()
+			delete(r.Counters, "stream_msgs_sent")
+			delete(r.Counters, "stream_msgs_received")
+		}
+	}
+	for _, difference := range sdktest.Diff(emulated, real) {
+		t.Errorf("emulator, and Envoy: %s", difference)
+	}
+	if t.Failed() {
+		t.Logf("emulator: %s\n  %s\nEnvoy: %s\n  %s", line.Emulator, strings.Join(emulated.Stream, " "), line.Envoy, strings.Join(real.Stream, " "))
+	}
+	return line
+}
+
+// check compares the report with what is committed, or writes it.
+func (r report) check(t *testing.T) {
+	t.Helper()
+	text, err := json.MarshalIndent(r, "", "  ")
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := filepath.Join("..", "..", "docs", "conformance")
+	for name, want := range map[string]string{"extproc.json": string(text) + "\n", "extproc.md": r.markdown()} {
+		path := filepath.Join(dir, name)
+		if *update {
+			if err := os.MkdirAll(dir, 0o755); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(path, []byte(want), 0o644); err != nil {
+				t.Fatal(err)
+			}
+			continue
+		}
+		got, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if string(got) != want {
+			t.Errorf("%s isn't what the run gives (make conformance-extproc writes it):\n%s", path, firstDifference(string(got), want))
+		}
+	}
+}
+
+func firstDifference(committed, run string) string {
+	a, b := strings.Split(committed, "\n"), strings.Split(run, "\n")
+	for i := range min(len(a), len(b)) {
+		if a[i] != b[i] {
+			return fmt.Sprintf("line %d\ncommitted: %s\nrun:       %s", i+1, a[i], b[i])
+		}
+	}
+	return "one is longer"
+}
+
+func (r report) markdown() string {
+	var out strings.Builder
+	equal := 0
+	for _, line := range r.Rows {
+		if line.Emulator == line.Envoy {
+			equal++
+		}
+	}
+	fmt.Fprintf(&out, "# ext_proc: the emulator and Envoy\n\nPackage `sdk/sdktest` runs these exchanges behind its emulation of the filter and behind Envoy %s, over the real gRPC\n"+
+		"protocol, and compares all that upstream, client and processor saw, the response's details, the dynamic metadata and the\n"+
+		"filter's counters. %d of %d rows are equal; a difference fails the test. `make conformance-extproc` writes this file\n"+
+		"and `extproc.json`.\n\n`→` is what reached the upstream, `←` what the client got, `{}` the response's details.\n", r.Envoy, equal, len(r.Rows))
+	escape := strings.NewReplacer("|", `\|`, "<", "&lt;")
+	groups := []string{}
+	for _, line := range r.Rows {
+		if !slices.Contains(groups, line.Group) {
+			groups = append(groups, line.Group)
+		}
+	}
+	for _, group := range groups {
+		fmt.Fprintf(&out, "\n## %s\n\n| case | emulator | Envoy |\n|---|---|---|\n", group)
+		for _, line := range r.Rows {
+			if line.Group != group {
+				continue
+			}
+			real := "the same"
+			if line.Envoy != line.Emulator {
+				real = line.Envoy
+			}
+			if line.Note != "" {
+				real += " (" + line.Note + ")"
+			}
+			fmt.Fprintf(&out, "| %s | %s | %s |\n", line.Case, escape.Replace(line.Emulator), escape.Replace(real))
+		}
+	}
+	return out.String()
+}

@@ -1,0 +1,264 @@
+package sdktest
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/protobuf/types/known/structpb"
+
+	"github.com/gatehouse-proxy/gatehouse/internal/envoytest"
+	"github.com/gatehouse-proxy/gatehouse/sdk/sdktest/internal/emulate"
+	"github.com/gatehouse-proxy/gatehouse/sdk/sdktest/internal/h2"
+	"github.com/gatehouse-proxy/gatehouse/sdk/sdktest/internal/link"
+)
+
+// exchangeKey is where initial metadata and the request at the upstream say which exchange they are of.
+const exchangeKey = "x-sdktest-exchange"
+
+// RealEnvoy is a running Envoy, each of whose exchanges has a listener with a filter of its own.
+type RealEnvoy struct {
+	t     testing.TB
+	envoy *envoytest.Envoy
+	dir   string
+	last  atomic.Int64
+
+	mu        sync.Mutex
+	listeners map[int]string // JSON by exchange
+	exchanges map[int]*envoyExchange
+	version   int
+}
+
+// Envoy starts a real Envoy for the whole of the test: $ENVOY, else envoy in PATH. Without one the test
+// fails. Its Run takes what [Run] takes and gives what Run gives.
+func Envoy(t testing.TB) *RealEnvoy {
+	t.Helper()
+	dir := envoytest.SocketDir(t)
+	e := &RealEnvoy{t: t, dir: dir, listeners: map[int]string{}, exchanges: map[int]*envoyExchange{}}
+	e.publish()
+	e.serve()
+	e.envoy = envoytest.Start(t, e.bootstrap(), "--drain-time-s", "1", "--file-flush-interval-msec", "10")
+	return e
+}
+
+// Version is the Envoy's version, such as 1.40.0.
+func (e *RealEnvoy) Version(t testing.TB) string {
+	t.Helper()
+	var info struct {
+		Version string `json:"version"`
+	}
+	if err := json.Unmarshal([]byte(e.envoy.Get(t, "/server_info")), &info); err != nil {
+		t.Fatal(err)
+	}
+	parts := strings.Split(info.Version, "/")
+	if len(parts) < 2 {
+		t.Fatalf("version %q", info.Version)
+	}
+	return parts[1]
+}
+
+// Run has processor handle one exchange behind filter f of the real Envoy. It may be called from parallel
+// tests.
+func (e *RealEnvoy) Run(t testing.TB, processor any, f Filter, r Request) *Result {
+	t.Helper()
+	return run(t, processor, f, r, e.carry)
+}
+
+// serve listens as the processor and as the upstream.
+func (e *RealEnvoy) serve() {
+	processor, err := net.Listen("unix", filepath.Join(e.dir, "processor"))
+	if err != nil {
+		e.t.Fatal(err)
+	}
+	server := grpc.NewServer(grpc.MaxRecvMsgSize(64 << 20))
+	server.RegisterService(service(e.dispatch), nil)
+	go func() { _ = server.Serve(processor) }()
+	e.t.Cleanup(server.Stop)
+	upstream, err := net.Listen("unix", filepath.Join(e.dir, "upstream"))
+	if err != nil {
+		e.t.Fatal(err)
+	}
+	go h2.Serve(upstream, e.arrived)
+	e.t.Cleanup(func() { _ = upstream.Close() })
+}
+
+// dispatch gives a stream to the exchange that it is of.
+func (e *RealEnvoy) dispatch(ss grpc.ServerStream) error {
+	md, _ := metadata.FromIncomingContext(ss.Context())
+	if x := e.find(strings.Join(md.Get(exchangeKey), "")); x != nil {
+		return x.serve(ss)
+	}
+	return fmt.Errorf("no exchange %q", md.Get(exchangeKey))
+}
+
+func (e *RealEnvoy) arrived(s *h2.Stream, h []link.Field) link.End {
+	text, _ := link.Get(h, exchangeKey)
+	x := e.find(text)
+	if x == nil {
+		s.Reset()
+		return nil
+	}
+	return x.upstream(s, h)
+}
+
+func (e *RealEnvoy) find(text string) *envoyExchange {
+	id, _ := strconv.Atoi(text)
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.exchanges[id]
+}
+
+// publish writes the listeners that there are to the file that Envoy watches, by renaming, which is what it
+// watches for.
+func (e *RealEnvoy) publish() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.version++
+	var all []string
+	for _, l := range e.listeners {
+		all = append(all, l)
+	}
+	text := fmt.Sprintf(`{"version_info":"%d","resources":[%s]}`, e.version, strings.Join(all, ","))
+	path := filepath.Join(e.dir, "lds.json")
+	if err := os.WriteFile(path+".new", []byte(text), 0o600); err != nil {
+		e.t.Fatal(err)
+	}
+	if err := os.Rename(path+".new", path); err != nil {
+		e.t.Fatal(err)
+	}
+}
+
+// envoyExchange is the proxy of one exchange: a listener.
+type envoyExchange struct {
+	envoy    *RealEnvoy
+	t        testing.TB
+	ctx      context.Context
+	id       int
+	serve    func(ss grpc.ServerStream) error
+	upstream func(back link.Sender, h []link.Field) link.End
+	client   *h2.Client
+	counted  string
+}
+
+// carry is a carrier.
+func (e *RealEnvoy) carry(t testing.TB, ctx context.Context, f Filter, serve func(ss grpc.ServerStream) error) proxy {
+	t.Helper()
+	x := &envoyExchange{envoy: e, t: t, ctx: ctx, id: int(e.last.Add(1)), serve: serve}
+	x.counted = fmt.Sprintf("http.x%d.ext_proc.", x.id)
+	listener, err := e.listener(x.id, f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	e.mu.Lock()
+	e.listeners[x.id], e.exchanges[x.id] = listener, x
+	e.mu.Unlock()
+	e.publish()
+	return x
+}
+
+func (x *envoyExchange) socket() string { return filepath.Join(x.envoy.dir, "l"+strconv.Itoa(x.id)) }
+
+// open connects, once Envoy has the listener.
+func (x *envoyExchange) open(client link.End, upstream func(back link.Sender, h []link.Field) link.End) link.Sender {
+	x.upstream = upstream
+	deadline := time.NewTimer(30 * time.Second)
+	defer deadline.Stop()
+	tick := time.NewTicker(2 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		c, err := (&net.Dialer{}).DialContext(x.ctx, "unix", x.socket())
+		if err == nil {
+			if x.client, err = h2.NewClient(c); err == nil {
+				return x.client.Open(client)
+			}
+		}
+		select {
+		case <-tick.C:
+		case <-deadline.C:
+			x.t.Fatalf("Envoy didn't open the listener: %v\n%s", err, x.envoy.envoy.Output())
+		}
+	}
+}
+
+func (x *envoyExchange) handled() uint64 {
+	return x.envoy.envoy.Stat(x.t, x.counted+"stream_msgs_received")
+}
+
+// close takes down the listener. The access log tells what is known at the end of the exchange.
+func (x *envoyExchange) close() (report emulate.Report, err error) {
+	record, err := x.awaitRecord()
+	report.Counters = map[string]uint64{}
+	for name, value := range x.envoy.envoy.Stats(x.t, "^"+strings.ReplaceAll(x.counted, ".", `\.`)) {
+		if value > 0 {
+			report.Counters[strings.TrimPrefix(name, x.counted)] = value
+		}
+	}
+	report.Details, report.Metadata = record.Details, record.Metadata
+	report.Rerouted = record.Route == "again"
+	x.client.Close()
+	e := x.envoy
+	e.mu.Lock()
+	delete(e.listeners, x.id)
+	delete(e.exchanges, x.id)
+	e.mu.Unlock()
+	e.publish()
+	return report, err
+}
+
+// record is a line of the access log.
+type record struct {
+	ID       string                      `json:"id"`
+	Details  string                      `json:"details"`
+	Route    string                      `json:"route"`
+	Raw      map[string]json.RawMessage  `json:"metadata"`
+	Metadata map[string]*structpb.Struct `json:"-"`
+}
+
+func (x *envoyExchange) awaitRecord() (record, error) {
+	tick := time.NewTicker(3 * time.Millisecond)
+	defer tick.Stop()
+	deadline := time.NewTimer(20 * time.Second)
+	defer deadline.Stop()
+	for {
+		if r, ok := x.readRecord(); ok {
+			return r, nil
+		}
+		select {
+		case <-tick.C:
+		case <-deadline.C:
+			return record{}, fmt.Errorf("no access log of exchange %d", x.id)
+		}
+	}
+}
+
+func (x *envoyExchange) readRecord() (r record, ok bool) {
+	file, err := os.Open(filepath.Join(x.envoy.dir, fmt.Sprintf("log%d", x.id)))
+	if err != nil {
+		return r, false
+	}
+	defer file.Close()
+	line, err := bufio.NewReader(file).ReadBytes('\n')
+	if err != nil || json.Unmarshal(line, &r) != nil {
+		return r, false
+	}
+	r.Metadata = map[string]*structpb.Struct{}
+	for ns, raw := range r.Raw {
+		value := new(structpb.Struct)
+		if string(raw) != "null" && value.UnmarshalJSON(raw) == nil {
+			r.Metadata[ns] = value
+		}
+	}
+	return r, true
+}

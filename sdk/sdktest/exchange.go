@@ -1,0 +1,145 @@
+package sdktest
+
+import (
+	"maps"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/gatehouse-proxy/gatehouse/sdk/sdktest/internal/link"
+)
+
+// Pace is when a body goes to the proxy, as seen from the answer to the headers before it.
+type Pace uint8
+
+const (
+	// Together is the default: the proxy has the whole message before the processor's first answer in that
+	// direction reaches it. Bodies of more than 32 KiB, which may be more than the proxy takes in, go as Flow.
+	Together Pace = iota
+	// Late is once the proxy has taken in the answer to the headers. Where none comes before the body, it hangs.
+	Late
+	// Flow is as fast as it goes, which is a race as in life.
+	Flow
+)
+
+// Request is a request, and what the upstream makes of it.
+type Request struct {
+	// Method is GET or, with a body, POST; Path is "/"; Authority is "test.example".
+	Method, Path, Authority string
+	// Header are the header lines; a name's values keep their order. No content-length is added.
+	Header http.Header
+	// Body are the chunks of the body; none is no body. An empty chunk is an empty DATA frame.
+	Body []string
+	// Trailer are the trailers, empty for none.
+	Trailer http.Header
+	// SeparateEnd has the end come by itself, in an empty frame.
+	SeparateEnd bool
+	Pace        Pace
+	// Abort has the client go away in place of the request's end.
+	Abort bool
+	// Patience is how long the client waits for the exchange to end before it goes away; zero is ten seconds.
+	Patience time.Duration
+	// Upstream is what answers.
+	Upstream Response
+}
+
+// Response is an upstream's response. The zero Response is 200 without a body.
+type Response struct {
+	// Interim are the statuses of informational responses that precede it.
+	Interim []int
+	Status  int
+	Header  http.Header
+	Body    []string
+	Trailer http.Header
+	// SeparateEnd has the end come by itself, in an empty frame.
+	SeparateEnd bool
+	Pace        Pace
+	// Early answers as soon as the request's headers are there, else it is complete.
+	Early bool
+	// Abort has the upstream reset the stream in place of the response's end; with status -1 in place of all.
+	Abort bool
+	// Echo answers with the body that came, in one chunk, in place of Body.
+	Echo bool
+	// Hang never answers.
+	Hang bool
+}
+
+const (
+	defaultPatience = 10 * time.Second
+	// togetherLimit is what any proxy takes in without having forwarded any of it.
+	togetherLimit = 32 << 10
+)
+
+func (r Request) fields() []link.Field {
+	method := r.Method
+	if method == "" {
+		method = http.MethodGet
+		if len(r.Body) > 0 {
+			method = http.MethodPost
+		}
+	}
+	h := []link.Field{
+		{Name: ":method", Value: method},
+		{Name: ":path", Value: orElse(r.Path, "/")},
+		{Name: ":scheme", Value: "http"},
+		{Name: ":authority", Value: orElse(r.Authority, "test.example")},
+	}
+	return append(h, lines(r.Header)...)
+}
+
+func (r Response) fields() []link.Field {
+	status := r.Status
+	if status == 0 {
+		status = http.StatusOK
+	}
+	return append([]link.Field{{Name: ":status", Value: strconv.Itoa(status)}}, lines(r.Header)...)
+}
+
+func orElse(text, other string) string {
+	if text == "" {
+		return other
+	}
+	return text
+}
+
+func lines(h http.Header) (out []link.Field) {
+	for _, name := range slices.Sorted(maps.Keys(h)) {
+		for _, value := range h[name] {
+			out = append(out, link.Field{Name: strings.ToLower(name), Value: value})
+		}
+	}
+	return out
+}
+
+// together reports whether the message is to be in the proxy before it is answered.
+func together(p Pace, body []string) bool {
+	size := 0
+	for _, chunk := range body {
+		size += len(chunk)
+	}
+	return p == Together && size <= togetherLimit
+}
+
+// sendBody sends what follows the headers.
+func sendBody(to link.Sender, body []string, trailer http.Header, separateEnd, abort bool) {
+	for i, chunk := range body {
+		last := i == len(body)-1 && len(trailer) == 0 && !separateEnd && !abort
+		to.Data([]byte(chunk), last)
+	}
+	switch {
+	case abort:
+		to.Sync() // what was sent counts
+		to.Reset()
+	case len(trailer) > 0:
+		to.Trailers(lines(trailer))
+	case separateEnd:
+		to.Data(nil, true)
+	}
+}
+
+// ends reports whether the headers are all.
+func ends(body []string, trailer http.Header, separateEnd, abort bool) bool {
+	return len(body) == 0 && len(trailer) == 0 && !separateEnd && !abort
+}

@@ -1,0 +1,144 @@
+package sdktest
+
+import (
+	"time"
+
+	"google.golang.org/protobuf/types/known/structpb"
+
+	extprocfilterv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/ext_proc/v3"
+
+	"github.com/gatehouse-proxy/gatehouse/exchange"
+)
+
+// BodyMode is how a body is sent to the processor: ProcessingMode.BodySendMode.
+type BodyMode = exchange.BodyMode
+
+// The body modes.
+const (
+	// None doesn't send the body.
+	None = exchange.BodyNone
+	// Streamed sends each chunk and waits for its answer.
+	Streamed = exchange.BodyStreamed
+	// Buffered sends the whole body in one message; one over the limit is refused.
+	Buffered = exchange.BodyBuffered
+	// BufferedPartial sends as much as fits the buffer.
+	BufferedPartial = exchange.BodyBufferedPartial
+	// FullDuplex (FULL_DUPLEX_STREAMED) sends each chunk and takes whatever chunks come back.
+	FullDuplex = exchange.BodyFullDuplex
+)
+
+// Send is whether headers or trailers are sent to the processor: ProcessingMode.HeaderSendMode.
+type Send uint8
+
+// The values, with Envoy's numbers.
+const (
+	// Default is On for headers and Off for trailers.
+	Default Send = iota
+	// On sends them (SEND).
+	On
+	// Off doesn't (SKIP).
+	Off
+)
+
+// Mode is a ProcessingMode. The zero Mode sends headers alone, as Envoy's does.
+type Mode struct {
+	RequestHeaders, ResponseHeaders   Send
+	RequestBody, ResponseBody         BodyMode
+	RequestTrailers, ResponseTrailers Send
+}
+
+// Bodies is the Mode that sends both directions' bodies in mode m, and trailers.
+func Bodies(m BodyMode) Mode {
+	return Mode{RequestBody: m, ResponseBody: m, RequestTrailers: On, ResponseTrailers: On}
+}
+
+// Filter is the configuration of an ext_proc filter: what of
+// envoy.extensions.filters.http.ext_proc.v3.ExternalProcessor has a bearing on a processor. The zero Filter
+// sends headers and allows nothing beyond.
+type Filter struct {
+	Mode Mode
+	// Route is the processing mode of the route (ExtProcPerRoute), nil for none.
+	Route *Mode
+	// RouteDisabled switches the filter off for the route.
+	RouteDisabled bool
+	// AllowModeOverride honours mode_override, if it is one of AllowedOverrideModes or those are none.
+	AllowModeOverride    bool
+	AllowedOverrideModes []Mode
+	// NoWait is send_body_without_waiting_for_header_response.
+	NoWait bool
+	// MessageTimeout is message_timeout. Zero is [DefaultTimeout], and not Envoy's 200 ms, which a loaded
+	// machine exceeds.
+	MessageTimeout time.Duration
+	// MaxMessageTimeout is what override_message_timeout may ask for; zero is nothing.
+	MaxMessageTimeout time.Duration
+	// FailureModeAllow lets requests pass when the processor fails.
+	FailureModeAllow bool
+	// StatusOnError is the status when it fails and they don't pass; zero is 500.
+	StatusOnError int
+	// DisableImmediateResponse makes an immediate_response a spurious message.
+	DisableImmediateResponse bool
+	// Observability is observability_mode: answers are ignored. DeferredClose is how long its stream outlives
+	// the exchange; zero is one second.
+	Observability bool
+	DeferredClose time.Duration
+	// Mutations are the mutation_rules.
+	Mutations Rules
+	// AllowContentLength is allow_content_length_header.
+	AllowContentLength bool
+	// RouteCache is route_cache_action: "DEFAULT" (or nothing), "CLEAR" or "RETAIN".
+	RouteCache string
+	// Receive and Forward are metadata_options' untyped receiving_namespaces and forwarding_namespaces.
+	Receive, Forward []string
+	// Metadata is the dynamic metadata that filters before this one have written, by namespace.
+	Metadata map[string]*structpb.Struct
+	// RequestAttributes and ResponseAttributes are the names of attributes to send. The emulator knows those
+	// that follow from the exchange: request.path, url_path, query, host, scheme, method, useragent, referer and
+	// protocol.
+	RequestAttributes, ResponseAttributes []string
+	// AllowedHeaders and DisallowedHeaders are the exact names of forward_rules.
+	AllowedHeaders, DisallowedHeaders []string
+	// InitialMetadata is sent with each stream, beside the description of the filter that Gatehouse's
+	// gateways send, unless Undescribed is set.
+	InitialMetadata map[string]string
+	Undescribed     bool
+	// Unreachable is a processor at whose address nobody listens.
+	Unreachable bool
+	// ReceiveLimit is the largest message, in bytes, that the processor's server receives; zero is 64 MiB.
+	ReceiveLimit int
+	// BufferLimit is per_connection_buffer_limit_bytes, in bytes; zero is Envoy's 1 MiB.
+	BufferLimit int
+}
+
+// Rules are HeaderMutationRules.
+type Rules struct {
+	// AllowAllRouting allows changes of host, :authority, :scheme and :method, AllowEnvoy of x-envoy-*.
+	AllowAllRouting, AllowEnvoy bool
+	// DisallowSystem forbids changes of pseudo-headers, DisallowAll of everything.
+	DisallowSystem, DisallowAll bool
+	// AllowExpression and DisallowExpression are regular expressions (RE2) over whole names.
+	AllowExpression, DisallowExpression string
+	// DisallowIsError makes a forbidden change an error instead of nothing.
+	DisallowIsError bool
+}
+
+// DefaultTimeout is a Filter's message timeout without MessageTimeout.
+const DefaultTimeout = 20 * time.Second
+
+// Recommended is the configuration that serves every processor: no bodies until one asks for them.
+func Recommended() Filter {
+	return Filter{AllowModeOverride: true, MessageTimeout: DefaultTimeout, MaxMessageTimeout: time.Minute}
+}
+
+func (m Mode) proto() *extprocfilterv3.ProcessingMode {
+	send := func(s Send) extprocfilterv3.ProcessingMode_HeaderSendMode {
+		return extprocfilterv3.ProcessingMode_HeaderSendMode(s)
+	}
+	body := func(b BodyMode) extprocfilterv3.ProcessingMode_BodySendMode {
+		return extprocfilterv3.ProcessingMode_BodySendMode(b)
+	}
+	return &extprocfilterv3.ProcessingMode{
+		RequestHeaderMode: send(m.RequestHeaders), ResponseHeaderMode: send(m.ResponseHeaders),
+		RequestBodyMode: body(m.RequestBody), ResponseBodyMode: body(m.ResponseBody),
+		RequestTrailerMode: send(m.RequestTrailers), ResponseTrailerMode: send(m.ResponseTrailers),
+	}
+}

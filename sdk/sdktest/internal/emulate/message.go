@@ -1,0 +1,188 @@
+package emulate
+
+import (
+	"strings"
+
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	extprocv3 "github.com/envoyproxy/go-control-plane/envoy/service/ext_proc/v3"
+	matcherv3 "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
+	"google.golang.org/protobuf/types/known/structpb"
+
+	"github.com/gatehouse-proxy/gatehouse/sdk/sdktest/internal/link"
+)
+
+// attributesKey is the one key of ProcessingRequest.attributes.
+const attributesKey = "envoy.filters.http.ext_proc"
+
+// message begins a message with what every one has.
+func (d *direction) message() *processingRequest {
+	e := d.e
+	m := &processingRequest{ObservabilityMode: e.cfg.Filter.GetObservabilityMode(), MetadataContext: e.metadataContext()}
+	if names := d.attributeNames(); len(names) > 0 && !d.attributesSent {
+		d.attributesSent = true
+		m.Attributes = map[string]*structpb.Struct{attributesKey: e.attributes(names)}
+	}
+	if !e.configSent && !m.GetObservabilityMode() {
+		e.configSent = true
+		m.ProtocolConfig = &extprocv3.ProtocolConfiguration{
+			RequestBodyMode: e.request.mode, ResponseBodyMode: e.response.mode,
+			SendBodyWithoutWaitingForHeaderResponse: e.cfg.Filter.GetSendBodyWithoutWaitingForHeaderResponse(),
+		}
+	}
+	return m
+}
+
+func (d *direction) headersMessage(end bool) *processingRequest {
+	m := d.message()
+	h := &extprocv3.HttpHeaders{Headers: d.e.wire(d.fields), EndOfStream: end}
+	if d.request {
+		m.Request = &extprocv3.ProcessingRequest_RequestHeaders{RequestHeaders: h}
+	} else {
+		m.Request = &extprocv3.ProcessingRequest_ResponseHeaders{ResponseHeaders: h}
+	}
+	return m
+}
+
+func (d *direction) bodyMessage(p []byte, end bool) *processingRequest {
+	m := d.message()
+	b := &extprocv3.HttpBody{Body: append([]byte{}, p...), EndOfStream: end}
+	if d.request {
+		m.Request = &extprocv3.ProcessingRequest_RequestBody{RequestBody: b}
+	} else {
+		m.Request = &extprocv3.ProcessingRequest_ResponseBody{ResponseBody: b}
+	}
+	return m
+}
+
+func (d *direction) trailersMessage() *processingRequest {
+	m := d.message()
+	t := &extprocv3.HttpTrailers{Trailers: d.e.wire(d.trailers)}
+	if d.request {
+		m.Request = &extprocv3.ProcessingRequest_RequestTrailers{RequestTrailers: t}
+	} else {
+		m.Request = &extprocv3.ProcessingRequest_ResponseTrailers{ResponseTrailers: t}
+	}
+	return m
+}
+
+// wire is the form in which header lines are sent: those that may be, values as raw bytes.
+func (e *Emulator) wire(h []link.Field) *corev3.HeaderMap {
+	out := new(corev3.HeaderMap)
+	rules := e.cfg.Filter.GetForwardRules()
+	for _, f := range h {
+		if rules.GetDisallowedHeaders() != nil && inList(rules.GetDisallowedHeaders(), f.Name) ||
+			rules.GetAllowedHeaders() != nil && !inList(rules.GetAllowedHeaders(), f.Name) {
+			continue
+		}
+		out.Headers = append(out.Headers, &corev3.HeaderValue{Key: f.Name, RawValue: []byte(f.Value)})
+	}
+	return out
+}
+
+func inList(list *matcherv3.ListStringMatcher, name string) bool {
+	for _, p := range list.GetPatterns() {
+		var hit bool
+		switch p := p.GetMatchPattern().(type) {
+		case *matcherv3.StringMatcher_Exact:
+			hit = name == p.Exact
+		case *matcherv3.StringMatcher_Prefix:
+			hit = strings.HasPrefix(name, p.Prefix)
+		case *matcherv3.StringMatcher_Suffix:
+			hit = strings.HasSuffix(name, p.Suffix)
+		case *matcherv3.StringMatcher_Contains:
+			hit = strings.Contains(name, p.Contains)
+		case *matcherv3.StringMatcher_SafeRegex:
+			hit = matches(p.SafeRegex, name)
+		}
+		if hit {
+			return true
+		}
+	}
+	return false
+}
+
+// metadataContext holds the namespaces that are forwarded, and is there even if there are none.
+func (e *Emulator) metadataContext() *corev3.Metadata {
+	names := e.cfg.Filter.GetMetadataOptions().GetForwardingNamespaces().GetUntyped()
+	if o := e.cfg.Route.GetOverrides().GetMetadataOptions().GetForwardingNamespaces(); o != nil {
+		names = o.GetUntyped()
+	}
+	out := &corev3.Metadata{}
+	for _, name := range names {
+		if value, ok := e.metadata[name]; ok {
+			if out.FilterMetadata == nil {
+				out.FilterMetadata = map[string]*structpb.Struct{}
+			}
+			out.FilterMetadata[name] = value
+		}
+	}
+	return out
+}
+
+// receive takes the dynamic metadata of an answer, as far as its namespaces are listed.
+func (e *Emulator) receive(m *structpb.Struct) {
+	names := e.cfg.Filter.GetMetadataOptions().GetReceivingNamespaces().GetUntyped()
+	if o := e.cfg.Route.GetOverrides().GetMetadataOptions().GetReceivingNamespaces(); o != nil {
+		names = o.GetUntyped()
+	}
+	for _, name := range names {
+		value, ok := m.GetFields()[name]
+		if !ok || value.GetStructValue() == nil {
+			continue
+		}
+		merged := &structpb.Struct{Fields: map[string]*structpb.Value{}}
+		for k, v := range e.metadata[name].GetFields() {
+			merged.Fields[k] = v
+		}
+		for k, v := range value.GetStructValue().GetFields() {
+			merged.Fields[k] = v
+		}
+		e.metadata[name] = merged
+	}
+}
+
+func (d *direction) attributeNames() []string {
+	if d.request {
+		return d.e.cfg.Filter.GetRequestAttributes()
+	}
+	return d.e.cfg.Filter.GetResponseAttributes()
+}
+
+// attributes evaluates those that follow from the exchange alone; of others the value is empty, as in
+// Envoy of those that don't exist.
+func (e *Emulator) attributes(names []string) *structpb.Struct {
+	out := &structpb.Struct{Fields: map[string]*structpb.Value{}}
+	get := func(h []link.Field, name string) *structpb.Value {
+		value, _ := link.Get(h, name)
+		return structpb.NewStringValue(value)
+	}
+	for _, name := range names {
+		var value *structpb.Value
+		path, _ := link.Get(e.request.fields, ":path")
+		before, query, _ := strings.Cut(path, "?")
+		switch name {
+		case "request.path":
+			value = structpb.NewStringValue(path)
+		case "request.url_path":
+			value = structpb.NewStringValue(before)
+		case "request.query":
+			value = structpb.NewStringValue(query)
+		case "request.host":
+			value = get(e.request.fields, ":authority")
+		case "request.scheme":
+			value = get(e.request.fields, ":scheme")
+		case "request.method":
+			value = get(e.request.fields, ":method")
+		case "request.useragent":
+			value = get(e.request.fields, "user-agent")
+		case "request.referer":
+			value = get(e.request.fields, "referer")
+		case "request.protocol":
+			value = structpb.NewStringValue("HTTP/2")
+		default:
+			value = structpb.NewStringValue("")
+		}
+		out.Fields[name] = value
+	}
+	return out
+}

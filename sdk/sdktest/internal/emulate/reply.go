@@ -1,0 +1,162 @@
+package emulate
+
+import (
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+
+	extprocv3 "github.com/envoyproxy/go-control-plane/envoy/service/ext_proc/v3"
+
+	"github.com/gatehouse-proxy/gatehouse/sdk/sdktest/internal/link"
+)
+
+// localReply is a response that the proxy makes itself.
+type localReply struct {
+	code    int
+	body    string
+	details string
+	headers *extprocv3.HeaderMutation
+	grpc    *uint32
+}
+
+// immediate is the processor's own verdict.
+func (e *Emulator) immediate(r *extprocv3.ImmediateResponse) {
+	code := int(r.GetStatus().GetCode())
+	if code < 200 {
+		code = 200
+	}
+	out := localReply{code: code, body: string(r.GetBody()), headers: r.GetHeaders(), details: strings.ReplaceAll(r.GetDetails(), " ", "_")}
+	if r.GetGrpcStatus() != nil {
+		status := r.GetGrpcStatus().GetStatus()
+		out.grpc = &status
+	}
+	e.reply(out)
+}
+
+// reply sends r in place of the response, or breaks off a response that has begun.
+func (e *Emulator) reply(r localReply) {
+	if e.over {
+		return
+	}
+	e.details = r.details
+	if e.response.headersOut {
+		e.abort()
+		return
+	}
+	e.localReply, e.complete = true, true
+	h := []link.Field{{Name: ":status", Value: strconv.Itoa(r.code)}}
+	if r.body != "" && !e.grpcRequest {
+		h = append(h, link.Field{Name: "content-length", Value: strconv.Itoa(len(r.body))},
+			link.Field{Name: "content-type", Value: "text/plain"})
+	}
+	h = e.replyHeaders(h, r)
+	if e.grpcRequest {
+		h, r.body = e.grpcReply(h, r), ""
+	}
+	if e.method == http.MethodHead {
+		r.body = ""
+	}
+	d := &e.response
+	d.fields, d.headersOut = h, true
+	e.cfg.Client.Headers(h, r.body == "")
+	if r.body != "" {
+		e.cfg.Client.Data([]byte(r.body), true)
+	}
+	d.endOut = true
+	e.destroy()
+}
+
+// replyHeaders applies the reply's mutation. One that is bad is dropped, from where it is bad.
+func (e *Emulator) replyHeaders(h []link.Field, r localReply) []link.Field {
+	if r.headers == nil {
+		return h
+	}
+	h, _ = e.mutate(h, r.headers, false, false)
+	return h
+}
+
+// grpcReply is a reply as a gRPC client needs it.
+func (e *Emulator) grpcReply(h []link.Field, r localReply) []link.Field {
+	status := grpcStatus(r.code)
+	if r.grpc != nil {
+		status = *r.grpc
+	}
+	h = set(h, ":status", "200", false)
+	h = set(h, "content-type", "application/grpc", false)
+	h = remove(h, "content-length")
+	h = set(h, "grpc-status", strconv.FormatUint(uint64(status), 10), false)
+	if r.body != "" {
+		h = set(h, "grpc-message", strings.ReplaceAll(url.PathEscape(r.body), "%20", " "), false)
+	}
+	return h
+}
+
+// grpcStatus is the mapping of gRPC's document "HTTP to gRPC Status Code Mapping".
+func grpcStatus(code int) uint32 {
+	switch code {
+	case 200:
+		return 0
+	case 400:
+		return 13
+	case 401:
+		return 16
+	case 403:
+		return 7
+	case 404:
+		return 12
+	case 429, 502, 503, 504:
+		return 14
+	}
+	return 2
+}
+
+// streamed is a reply in parts.
+func (e *Emulator) streamed(r *extprocv3.StreamedImmediateResponse) error {
+	switch part := r.GetResponse().(type) {
+	case *extprocv3.StreamedImmediateResponse_HeadersResponse:
+		return e.streamedHeaders(part.HeadersResponse)
+	case *extprocv3.StreamedImmediateResponse_BodyResponse:
+		if !e.localReply {
+			return errSpurious
+		}
+		e.response.pass(part.BodyResponse.GetBody(), part.BodyResponse.GetEndOfStream())
+		return nil
+	case *extprocv3.StreamedImmediateResponse_TrailersResponse:
+		if !e.localReply {
+			return errSpurious
+		}
+		for _, v := range part.TrailersResponse.GetHeaders() {
+			e.response.trailers = append(e.response.trailers, link.Field{Name: v.GetKey(), Value: string(v.GetRawValue())})
+		}
+		e.response.passTrailers()
+		return nil
+	}
+	return errUnhandled
+}
+
+// streamedHeaders begins a reply in parts: only before the request's headers are answered, and with a body
+// only where no body of either direction is on another kind of way.
+func (e *Emulator) streamedHeaders(r *extprocv3.HttpHeaders) error {
+	plain := func(d *direction) bool { return d.mode == modeNone || d.duplex() }
+	if e.request.await != headersAnswer || e.request.headersOut ||
+		!r.GetEndOfStream() && (!plain(&e.request) || !plain(&e.response)) {
+		return errSpurious
+	}
+	e.localReply = true
+	e.request.answered(nothing)
+	var h []link.Field
+	for _, v := range r.GetHeaders().GetHeaders() {
+		value := string(v.GetRawValue())
+		if value == "" {
+			value = v.GetValue()
+		}
+		h = append(h, link.Field{Name: strings.ToLower(v.GetKey()), Value: value})
+	}
+	if _, ok := link.Get(h, ":status"); !ok {
+		h = append([]link.Field{{Name: ":status", Value: "502"}}, h...)
+	}
+	e.response.fields = h
+	e.response.passHeaders(r.GetEndOfStream())
+	return nil
+}

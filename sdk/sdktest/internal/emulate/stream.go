@@ -1,0 +1,182 @@
+package emulate
+
+import (
+	"context"
+	"errors"
+	"io"
+	"sync"
+	"time"
+
+	extprocv3 "github.com/envoyproxy/go-control-plane/envoy/service/ext_proc/v3"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/metadata"
+)
+
+// stream is the gRPC stream to the processor. Sending may wait for the processor to receive, which is its
+// back-pressure, so a goroutine does it.
+type stream struct {
+	e      *Emulator
+	cancel context.CancelFunc
+	outbox inboxOf
+	gone   bool // closed from this side
+}
+
+// rpc counts the goroutines of streams.
+type rpc struct{ wg sync.WaitGroup }
+
+func (r *rpc) wait() { r.wg.Wait() }
+
+// inboxOf is an inbox of messages.
+type inboxOf struct {
+	mu       sync.Mutex
+	more     *sync.Cond
+	messages []*processingRequest
+	closed   bool
+}
+
+// send sends a message of direction d, and opens the stream if need be.
+func (e *Emulator) send(d *direction, m *processingRequest) {
+	if e.stream == nil {
+		e.open()
+	}
+	e.count("stream_msgs_sent")
+	e.stream.outbox.put(m)
+	_ = d
+}
+
+func (e *Emulator) open() {
+	pairs := metadata.MD{}
+	for _, h := range e.cfg.Filter.GetGrpcService().GetInitialMetadata() {
+		pairs.Append(h.GetKey(), h.GetValue())
+	}
+	for _, h := range e.cfg.Route.GetOverrides().GetGrpcInitialMetadata() {
+		pairs.Set(h.GetKey(), h.GetValue())
+	}
+	ctx, cancel := context.WithCancel(metadata.NewOutgoingContext(e.ctx, pairs))
+	s := &stream{e: e, cancel: cancel}
+	s.outbox.more = sync.NewCond(&s.outbox.mu)
+	e.stream = s
+	e.count("streams_started")
+	e.rpc.wg.Go(func() { s.run(ctx) })
+}
+
+// run sends; another goroutine receives.
+func (s *stream) run(ctx context.Context) {
+	defer s.cancel()
+	client, err := extprocv3.NewExternalProcessorClient(s.e.cfg.Conn).Process(ctx)
+	if err != nil {
+		s.e.inbox.put(func() { s.closed(err) })
+		return
+	}
+	received := make(chan struct{})
+	go func() {
+		defer close(received)
+		s.receive(client)
+	}()
+	stop := context.AfterFunc(ctx, s.outbox.close)
+	defer stop()
+	for {
+		m, ok := s.outbox.take()
+		if !ok {
+			break
+		}
+		if client.Send(m) != nil {
+			break // the receiver learns why
+		}
+	}
+	_ = client.CloseSend()
+	<-received
+}
+
+func (s *stream) receive(client grpc.BidiStreamingClient[processingRequest, processingResponse]) {
+	for {
+		m, err := client.Recv()
+		if err != nil {
+			if errors.Is(err, io.EOF) {
+				err = nil
+			}
+			s.e.inbox.put(func() { s.closed(err) })
+			s.outbox.close()
+			return
+		}
+		s.e.inbox.put(func() {
+			if !s.gone && !s.e.over {
+				s.e.received(m)
+			}
+		})
+	}
+}
+
+func (s *stream) closed(err error) {
+	if s.gone || s.e.over {
+		return
+	}
+	s.gone = true
+	if s.e.stream == s {
+		s.e.stream = nil
+	}
+	s.e.closed(err)
+}
+
+// closeStream half-closes the stream and forgets it; a processor that doesn't end it then is cut off.
+func (e *Emulator) closeStream() {
+	s := e.stream
+	if s == nil || s.gone {
+		return
+	}
+	e.stream, s.gone = nil, true
+	e.count("streams_closed")
+	s.outbox.close()
+	time.AfterFunc(time.Second, s.cancel)
+}
+
+// finishStream closes the stream because nothing more is to be asked.
+func (e *Emulator) finishStream() {
+	e.complete = true
+	e.closeStream()
+}
+
+// closeLater closes an observer's stream once it has had time to take in what was sent.
+func (e *Emulator) closeLater() {
+	s := e.stream
+	if s == nil || s.gone {
+		return
+	}
+	e.stream, s.gone = nil, true
+	e.count("streams_closed")
+	s.outbox.close()
+	after := 5 * time.Second
+	if t := e.cfg.Filter.GetDeferredCloseTimeout(); t != nil {
+		after = t.AsDuration()
+	}
+	time.AfterFunc(after, s.cancel)
+}
+
+func (b *inboxOf) put(m *processingRequest) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.messages = append(b.messages, m)
+	b.more.Signal()
+}
+
+// take gives what was put before close first.
+func (b *inboxOf) take() (m *processingRequest, ok bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for len(b.messages) == 0 && !b.closed {
+		b.more.Wait()
+	}
+	if len(b.messages) == 0 {
+		return nil, false
+	}
+	m = b.messages[0]
+	b.messages = b.messages[1:]
+	return m, true
+}
+
+func (b *inboxOf) close() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.closed = true
+	b.more.Broadcast()
+}

@@ -1,0 +1,227 @@
+package sdktest
+
+import (
+	"fmt"
+	"net/http"
+	"strconv"
+	"strings"
+	"sync"
+
+	"google.golang.org/protobuf/types/known/structpb"
+
+	"github.com/gatehouse-proxy/gatehouse/sdk/sdktest/internal/link"
+)
+
+// Result is how an exchange went.
+type Result struct {
+	// Upstream is the request that reached the upstream, nil if none did.
+	Upstream *Message
+	// Client is the response that the client saw. Its Status is 0 if none began.
+	Client *Message
+	// Counters are the filter's statistics by Envoy's names, such as "spurious_msgs_received"; those that are 0
+	// are absent.
+	Counters map[string]uint64
+	// Metadata is the exchange's dynamic metadata as it was at the end, by namespace.
+	Metadata map[string]*structpb.Struct
+	// Details is %RESPONSE_CODE_DETAILS%: why the response is what it is.
+	Details string
+	// Stream are the messages between filter and processor in the order in which the processor's server saw
+	// them: "> request_headers", "< request_headers".
+	Stream []string
+
+	frames []frame
+}
+
+// An Ending is how a message ended.
+type Ending string
+
+const (
+	// Complete is a message that came whole.
+	Complete Ending = "complete"
+	// Reset is one that broke off.
+	Reset Ending = "reset"
+	// Hanging is one that hadn't ended when the client's patience had.
+	Hanging Ending = "hanging"
+	// Malformed is one whose body isn't as long as its content-length says.
+	Malformed Ending = "malformed"
+)
+
+// Message is an HTTP message as one end of the exchange saw it.
+type Message struct {
+	// Method, Scheme, Authority and Path are a request's.
+	Method, Scheme, Authority, Path string
+	// Interim and Status are a response's.
+	Interim []int
+	Status  int
+	// Header has the header lines without those that proxies add of themselves: x-forwarded-proto, date,
+	// server, x-envoy-*.
+	Header  http.Header
+	Body    string
+	Trailer http.Header
+	End     Ending
+}
+
+// String shows a result in a few lines, the same for the same result.
+func (r *Result) String() string {
+	var out strings.Builder
+	fmt.Fprintf(&out, "upstream: %v\nclient: %v\n", r.Upstream, r.Client)
+	return out.String()
+}
+
+// String shows a message in one line.
+func (m *Message) String() string {
+	if m == nil {
+		return "nothing"
+	}
+	var out strings.Builder
+	if m.Method != "" {
+		fmt.Fprintf(&out, "%s %s://%s%s", m.Method, m.Scheme, m.Authority, m.Path)
+	} else {
+		for _, status := range m.Interim {
+			fmt.Fprintf(&out, "%d ", status)
+		}
+		fmt.Fprintf(&out, "%d", m.Status)
+	}
+	for _, f := range lines(m.Header) {
+		fmt.Fprintf(&out, " %s=%q", f.Name, f.Value)
+	}
+	fmt.Fprintf(&out, " body %s", shown(m.Body))
+	for _, f := range lines(m.Trailer) {
+		fmt.Fprintf(&out, " trailer %s=%q", f.Name, f.Value)
+	}
+	fmt.Fprintf(&out, " %s", m.End)
+	return out.String()
+}
+
+func shown(body string) string {
+	if len(body) > 80 {
+		return fmt.Sprintf("%q… (%d bytes)", body[:60], len(body))
+	}
+	return strconv.Quote(body)
+}
+
+// recorder is an end that writes down what comes.
+type recorder struct {
+	mu     sync.Mutex
+	m      Message
+	method string        // of the request that a response answers
+	begun  chan struct{} // headers
+	ended  chan struct{}
+	began  bool
+	over   bool
+}
+
+func newRecorder() *recorder {
+	return &recorder{begun: make(chan struct{}), ended: make(chan struct{}), m: Message{Header: http.Header{}, End: Hanging}}
+}
+
+func (r *recorder) Headers(h []link.Field, end bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, f := range h {
+		switch f.Name {
+		case ":method":
+			r.m.Method = f.Value
+		case ":scheme":
+			r.m.Scheme = f.Value
+		case ":authority", "host":
+			r.m.Authority = f.Value
+		case ":path":
+			r.m.Path = f.Value
+		case ":status":
+			r.m.Status, _ = strconv.Atoi(f.Value)
+		default:
+			if !added(f.Name) {
+				r.m.Header.Add(f.Name, f.Value)
+			}
+		}
+	}
+	if r.m.Status >= 100 && r.m.Status < 200 {
+		r.m.Interim, r.m.Status = append(r.m.Interim, r.m.Status), 0
+		return
+	}
+	if !r.began {
+		r.began = true
+		close(r.begun)
+	}
+	if end {
+		r.end(Complete)
+	}
+}
+
+// added reports whether proxies add the header of themselves.
+func added(name string) bool {
+	switch name {
+	case "x-forwarded-proto", "date", "server", "x-request-id":
+		return true
+	}
+	return strings.HasPrefix(name, "x-envoy-") || strings.HasPrefix(name, "x-sdktest-")
+}
+
+func (r *recorder) Data(p []byte, end bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.over {
+		return
+	}
+	r.m.Body += string(p)
+	if end {
+		r.end(Complete)
+	}
+}
+
+func (r *recorder) Trailers(h []link.Field) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.over {
+		return
+	}
+	r.m.Trailer = http.Header{}
+	for _, f := range h {
+		r.m.Trailer.Add(f.Name, f.Value)
+	}
+	r.end(Complete)
+}
+
+func (r *recorder) Reset() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !r.over {
+		r.end(Reset)
+	}
+}
+
+// end closes the message; whoever holds the lock calls it.
+func (r *recorder) end(how Ending) {
+	if r.over {
+		return
+	}
+	r.over = true
+	if how == Complete && !r.fits() {
+		how = Malformed
+	}
+	r.m.End = how
+	close(r.ended)
+}
+
+// fits holds the body against content-length, where that speaks of it (RFC 9110 section 8.6).
+func (r *recorder) fits() bool {
+	text := r.m.Header.Get("content-length")
+	if text == "" || r.method == http.MethodHead || r.m.Status == http.StatusNotModified {
+		return true
+	}
+	n, err := strconv.Atoi(text)
+	return err == nil && n == len(r.m.Body)
+}
+
+// message returns what was recorded so far.
+func (r *recorder) message() *Message {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	m := r.m
+	m.Header, m.Trailer = m.Header.Clone(), m.Trailer.Clone()
+	return &m
+}
+
+// Forget drops the record of the stream, where it depends on timing and two results are to be compared.
+func (r *Result) Forget() { r.Stream, r.frames = nil, nil }

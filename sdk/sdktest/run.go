@@ -1,0 +1,277 @@
+package sdktest
+
+import (
+	"context"
+	"net"
+	"testing"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/test/bufconn"
+
+	"github.com/gatehouse-proxy/gatehouse/sdk/sdktest/internal/emulate"
+	"github.com/gatehouse-proxy/gatehouse/sdk/sdktest/internal/link"
+)
+
+// Run has processor handle one exchange behind an emulation of Envoy's filter f, in this process, and
+// returns how it went. processor is an [exchange.Processor], an *extproc.Server, a generated
+// ExternalProcessorServer or a [Script].
+//
+// The emulator follows Envoy 1.40; docs/conformance/extproc.md is the table of what was compared. Run may
+// be called from parallel tests.
+func Run(t testing.TB, processor any, f Filter, r Request) *Result {
+	t.Helper()
+	return run(t, processor, f, r, emulated)
+}
+
+// A proxy is a filter that is ready for one exchange.
+type proxy interface {
+	// open begins an exchange: the sender leads to the proxy, the response goes to client. upstream is called
+	// when a request arrives there, with the way for its response, and returns where the request goes.
+	open(client link.End, upstream func(back link.Sender, h []link.Field) link.End) link.Sender
+	// handled returns how many answers the filter has taken in.
+	handled() uint64
+	// close ends the exchange, and returns what is known of it.
+	close() (emulate.Report, error)
+}
+
+// carrier makes a proxy for a Filter, whose streams go to serve.
+type carrier func(t testing.TB, ctx context.Context, f Filter, serve func(ss grpc.ServerStream) error) proxy
+
+// session is one exchange under way.
+type session struct {
+	proxy            proxy
+	tap              *tap
+	request          Request
+	client, upstream *recorder
+	asked            chan struct{} // the upstream was reached
+	answered         chan struct{} // the upstream's answer is sent
+}
+
+func run(t testing.TB, processor any, f Filter, r Request, c carrier) *Result {
+	t.Helper()
+	patience := r.Patience
+	if patience == 0 {
+		patience = defaultPatience
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	s := &session{
+		tap:     &tap{handle: handlerOf(t, processor), request: newGate(), response: newGate(), maxMessage: f.ReceiveLimit},
+		request: r, client: newRecorder(), upstream: newRecorder(), asked: make(chan struct{}), answered: make(chan struct{}),
+	}
+	s.client.method = r.fields()[0].Value
+	s.proxy = c(t, ctx, f, s.tap.serve)
+	down := s.proxy.open(s.client, s.serveUpstream)
+	sent := make(chan struct{})
+	go func() {
+		defer close(sent)
+		s.send(ctx, down)
+	}()
+	s.wait(ctx, patience, down)
+	s.tap.request.lift()
+	s.tap.response.lift()
+	s.settle(ctx, patience)
+	report, err := s.proxy.close()
+	if err != nil {
+		t.Errorf("proxy: %v", err)
+	}
+	end, stop := context.WithTimeout(ctx, 5*time.Second)
+	defer stop()
+	if err := s.tap.close(end); err != nil {
+		t.Error(err)
+	}
+	cancel()
+	<-sent
+	return s.result(report)
+}
+
+// send sends the request.
+func (s *session) send(ctx context.Context, to link.Sender) {
+	r := s.request
+	all := together(r.Pace, r.Body)
+	if !all {
+		s.tap.request.lift()
+	}
+	end := ends(r.Body, r.Trailer, r.SeparateEnd, r.Abort)
+	to.Headers(r.fields(), end)
+	if !end {
+		if r.Pace == Late {
+			s.awaitHandled(ctx, 1)
+		}
+		sendBody(to, r.Body, r.Trailer, r.SeparateEnd, r.Abort)
+	}
+	if all {
+		to.Sync()
+		s.tap.request.lift()
+	}
+}
+
+// awaitHandled waits until the proxy has taken in n answers.
+func (s *session) awaitHandled(ctx context.Context, n uint64) {
+	tick := time.NewTicker(2 * time.Millisecond)
+	defer tick.Stop()
+	for s.proxy.handled() < n {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		case <-s.client.ended:
+			return
+		}
+	}
+}
+
+// serveUpstream is the upstream: it takes the request and answers.
+func (s *session) serveUpstream(back link.Sender, h []link.Field) link.End {
+	close(s.asked)
+	go s.respond(back)
+	return s.upstream
+}
+
+func (s *session) respond(back link.Sender) {
+	defer close(s.answered)
+	r := s.request.Upstream
+	if r.Hang {
+		return
+	}
+	if !r.Early {
+		<-s.upstream.ended
+	}
+	if m := s.upstream.message(); !r.Early && m.End == Reset {
+		return
+	}
+	if r.Echo {
+		if body := s.upstream.message().Body; body != "" {
+			r.Body = []string{body}
+		}
+	}
+	all := together(r.Pace, r.Body)
+	if !all {
+		s.tap.response.lift()
+	}
+	for _, status := range r.Interim {
+		back.Headers(Response{Status: status}.fields(), false)
+	}
+	if r.Status >= 0 {
+		end := ends(r.Body, r.Trailer, r.SeparateEnd, r.Abort)
+		handled := s.proxy.handled()
+		back.Headers(r.fields(), end)
+		if !end && r.Pace == Late {
+			s.awaitHandled(context.Background(), handled+1)
+		}
+		if !end {
+			sendBody(back, r.Body, r.Trailer, r.SeparateEnd, r.Abort)
+		}
+	} else {
+		back.Reset()
+	}
+	if all {
+		back.Sync()
+		s.tap.response.lift()
+	}
+}
+
+// wait returns when the client has its response, or gives up.
+func (s *session) wait(ctx context.Context, patience time.Duration, down link.Sender) {
+	timer := time.NewTimer(patience)
+	defer timer.Stop()
+	select {
+	case <-s.client.ended:
+	case <-ctx.Done():
+	case <-timer.C:
+		down.Reset()
+	}
+}
+
+// settle waits for the upstream's side to end, which follows from the client's.
+func (s *session) settle(ctx context.Context, patience time.Duration) {
+	select {
+	case <-s.asked:
+	default:
+		return
+	}
+	timer := time.NewTimer(patience)
+	defer timer.Stop()
+	select {
+	case <-s.upstream.ended:
+	case <-ctx.Done():
+	case <-timer.C:
+	}
+}
+
+func (s *session) result(report emulate.Report) *Result {
+	out := &Result{
+		Client: s.client.message(), Counters: report.Counters, Metadata: report.Metadata, Details: report.Details,
+	}
+	out.Stream, out.frames = s.tap.transcript()
+	select {
+	case <-s.asked:
+		out.Upstream = s.upstream.message()
+	default:
+	}
+	return out
+}
+
+// emulated is the carrier that is an Emulator.
+func emulated(t testing.TB, ctx context.Context, f Filter, serve func(ss grpc.ServerStream) error) proxy {
+	t.Helper()
+	listener := bufconn.Listen(1 << 20)
+	server := grpc.NewServer(grpc.MaxRecvMsgSize(64 << 20))
+	server.RegisterService(service(serve), nil)
+	if f.Unreachable {
+		_ = listener.Close()
+	} else {
+		go func() { _ = server.Serve(listener) }()
+	}
+	connection, err := grpc.NewClient("passthrough:processor", grpc.WithTransportCredentials(insecure.NewCredentials()),
+		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(64<<20)),
+		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return listener.DialContext(ctx) }))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &emulation{ctx: ctx, filter: f, server: server, connection: connection}
+}
+
+type emulation struct {
+	ctx        context.Context
+	filter     Filter
+	server     *grpc.Server
+	connection *grpc.ClientConn
+	emulator   *emulate.Emulator
+}
+
+// asked is the end that calls upstream when the request gets there.
+type asked struct {
+	emulation *emulation
+	upstream  func(back link.Sender, h []link.Field) link.End
+	end       link.End
+}
+
+func (a *asked) Headers(h []link.Field, end bool) {
+	if a.end == nil {
+		a.end = a.upstream(a.emulation.emulator.Upstream(), h)
+	}
+	a.end.Headers(h, end)
+}
+func (a *asked) Data(p []byte, end bool) { a.end.Data(p, end) }
+func (a *asked) Trailers(h []link.Field) { a.end.Trailers(h) }
+func (a *asked) Reset()                  { a.end.Reset() }
+
+func (e *emulation) open(client link.End, upstream func(back link.Sender, h []link.Field) link.End) link.Sender {
+	e.emulator = emulate.Start(e.ctx, emulate.Config{
+		Filter: e.filter.Config("processor"), Route: e.filter.RouteConfig(), BufferLimit: e.filter.bufferLimit(),
+		Metadata: e.filter.Metadata, Conn: e.connection, Client: client, Upstream: &asked{emulation: e, upstream: upstream},
+	})
+	return e.emulator.Downstream()
+}
+
+func (e *emulation) handled() uint64 { return e.emulator.Handled() }
+
+func (e *emulation) close() (emulate.Report, error) {
+	e.emulator.Stop()
+	_ = e.connection.Close()
+	e.server.Stop()
+	return e.emulator.Report(), nil
+}

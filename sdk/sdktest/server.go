@@ -1,0 +1,204 @@
+package sdktest
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync"
+	"testing"
+
+	extprocv3 "github.com/envoyproxy/go-control-plane/envoy/service/ext_proc/v3"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/gatehouse-proxy/gatehouse/exchange"
+	"github.com/gatehouse-proxy/gatehouse/extproc"
+	"github.com/gatehouse-proxy/gatehouse/internal/wire"
+)
+
+// A Script is a processor at the level of the protocol: it gets the messages of a stream and sends whatever
+// it likes. Its error ends the stream. For tests of what a proxy makes of answers; whoever writes a
+// processor writes an [exchange.Processor].
+type Script func(stream grpc.BidiStreamingServer[extprocv3.ProcessingRequest, extprocv3.ProcessingResponse]) error
+
+// handler is a processor's side of one stream.
+type handler func(ss grpc.ServerStream) error
+
+// handlerOf finds the handler of a processor: an exchange.Processor, a generated server, a Script, or an
+// *extproc.Server.
+func handlerOf(t testing.TB, processor any) handler {
+	t.Helper()
+	switch p := processor.(type) {
+	case exchange.Processor:
+		return registered(extproc.NewServer(p, extproc.WithLogger(slog.New(slog.DiscardHandler))))
+	case *extproc.Server:
+		return registered(p)
+	case extprocv3.ExternalProcessorServer:
+		return generated(p.Process)
+	case Script:
+		return generated(p)
+	}
+	t.Fatalf("%T is no processor", processor)
+	return nil
+}
+
+func generated(p func(grpc.BidiStreamingServer[extprocv3.ProcessingRequest, extprocv3.ProcessingResponse]) error) handler {
+	return func(ss grpc.ServerStream) error {
+		return p(&grpc.GenericServerStream[extprocv3.ProcessingRequest, extprocv3.ProcessingResponse]{ServerStream: ss})
+	}
+}
+
+// registry takes a service in place of a grpc.Server.
+type registry struct {
+	desc *grpc.ServiceDesc
+	impl any
+}
+
+func (r *registry) RegisterService(desc *grpc.ServiceDesc, impl any) { r.desc, r.impl = desc, impl }
+
+func registered(s *extproc.Server) handler {
+	var r registry
+	s.Register(&r)
+	return func(ss grpc.ServerStream) error { return r.desc.Streams[0].Handler(r.impl, ss) }
+}
+
+// service is the ext_proc service whose streams go to handle.
+func service(handle func(ss grpc.ServerStream) error) *grpc.ServiceDesc {
+	return &grpc.ServiceDesc{
+		ServiceName: extprocv3.ExternalProcessor_ServiceDesc.ServiceName,
+		HandlerType: (*any)(nil),
+		Streams: []grpc.StreamDesc{{
+			StreamName: "Process", ServerStreams: true, ClientStreams: true,
+			Handler: func(_ any, ss grpc.ServerStream) error { return handle(ss) },
+		}},
+	}
+}
+
+// gate is closed once a whole message is in the proxy.
+type gate struct {
+	once sync.Once
+	open chan struct{}
+}
+
+func newGate() *gate { return &gate{open: make(chan struct{})} }
+
+func (g *gate) lift() { g.once.Do(func() { close(g.open) }) }
+
+// tap stands between the processor and the wire: it holds answers until the gates are open, and writes down
+// what passes.
+type tap struct {
+	handle            handler
+	request, response *gate
+	maxMessage        int
+
+	mu      sync.Mutex
+	stream  []string
+	frames  []frame
+	started int
+	running sync.WaitGroup
+	closed  bool
+}
+
+// serve runs one stream.
+func (p *tap) serve(ss grpc.ServerStream) error {
+	p.mu.Lock()
+	if p.closed {
+		p.mu.Unlock()
+		return status.Error(codes.Unavailable, "the exchange is over")
+	}
+	p.running.Add(1)
+	p.started++
+	p.mu.Unlock()
+	defer p.running.Done()
+	err := p.handle(&tapped{ServerStream: ss, tap: p})
+	p.note(frame{closed: true, code: status.Code(err)})
+	return err
+}
+
+// close lets no more streams begin and waits for those that run, or for ctx.
+func (p *tap) close(ctx context.Context) error {
+	p.mu.Lock()
+	p.closed = true
+	p.mu.Unlock()
+	done := make(chan struct{})
+	go func() {
+		p.running.Wait()
+		close(done)
+	}()
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("the processor's stream goes on after the exchange: %w", ctx.Err())
+	}
+}
+
+func (p *tap) note(f frame) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.frames = append(p.frames, f)
+	if line := f.String(); line != "" {
+		p.stream = append(p.stream, line)
+	}
+}
+
+func (p *tap) transcript() ([]string, []frame) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return slices.Clone(p.stream), slices.Clone(p.frames)
+}
+
+// tapped is a stream as its handler sees it.
+type tapped struct {
+	grpc.ServerStream
+	tap      *tap
+	response bool // a message of the response has come
+}
+
+func (s *tapped) RecvMsg(m any) error {
+	if err := s.ServerStream.RecvMsg(m); err != nil {
+		return err
+	}
+	request := new(extprocv3.ProcessingRequest)
+	switch m := m.(type) {
+	case *wire.Message:
+		if err := proto.Unmarshal([]byte(m.Text), request); err != nil {
+			return err
+		}
+	case *extprocv3.ProcessingRequest:
+		request = proto.CloneOf(m)
+	}
+	if limit := s.tap.maxMessage; limit > 0 && proto.Size(request) > limit {
+		return status.Errorf(codes.ResourceExhausted, "grpc: received message larger than max (%d vs. %d)", proto.Size(request), limit)
+	}
+	s.response = s.response || isResponse(request)
+	s.tap.note(frame{request: request})
+	return nil
+}
+
+func (s *tapped) SendMsg(m any) error {
+	for _, g := range []*gate{s.tap.request, s.tap.response} {
+		if g == s.tap.response && !s.response {
+			continue
+		}
+		select {
+		case <-g.open:
+		case <-s.Context().Done():
+			return status.FromContextError(s.Context().Err()).Err()
+		}
+	}
+	response := new(extprocv3.ProcessingResponse)
+	switch m := m.(type) {
+	case *wire.Message:
+		if err := proto.Unmarshal(m.Out, response); err != nil {
+			return err
+		}
+	case *extprocv3.ProcessingResponse:
+		response = proto.CloneOf(m)
+	}
+	s.tap.note(frame{response: response})
+	return s.ServerStream.SendMsg(m)
+}

@@ -56,6 +56,9 @@ func TestEveryPrintedLineAnswersAsItSays(t *testing.T) {
 			if fault := attempt(t, trial, token); fault != "" {
 				t.Errorf("%s\n%s", trial.curl(), fault)
 			}
+			if fault := explained(t, printed, trial, token); fault != "" {
+				t.Errorf("%s\n%s", trial.curl(), fault)
+			}
 		}
 	}
 

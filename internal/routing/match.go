@@ -65,7 +65,7 @@ func (t *Table) Match(r *Request) (*Match, error) {
 	if chain == nil || chain.Manager == nil {
 		return nil, fmt.Errorf("%w: %s has no HTTP filter chain for the server name %q", ErrNoListener, socket.Name, r.ServerName)
 	}
-	out := &Match{Socket: socket, Chain: chain, Path: r.Path}
+	out := &Match{Socket: socket, Chain: chain, Path: r.Path, Header: received(chain.Manager, r)}
 	if out.Status, out.Why = refused(chain.Manager, r); out.Status != 0 {
 		return out, nil
 	}
@@ -79,7 +79,6 @@ func (t *Table) Match(r *Request) (*Match, error) {
 		out.Why = "the header that tells the client's address is missing or isn't an address"
 		return out, nil
 	}
-	out.Header = received(chain.Manager, r)
 	out.Host = chain.host(r.Authority)
 	if out.Host == nil {
 		return out, nil

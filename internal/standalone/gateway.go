@@ -235,7 +235,9 @@ func (g *gateway) ready() error {
 }
 
 func (g *gateway) serveAdmin(ctx context.Context, group *errgroup.Group) error {
-	options := admin.Options{Ready: g.ready, Gatherer: g.metrics, Logger: g.log, Extra: map[string]http.Handler{"GET /api/status": g.statuses}}
+	options := admin.Options{Ready: g.ready, Gatherer: g.metrics, Logger: g.log, Extra: map[string]http.Handler{
+		"GET /api/status": g.statuses, "POST /api/explain": g.explainer(),
+	}}
 	if g.envoy != nil {
 		options.Envoy = g.envoy.Admin().Transport
 	}

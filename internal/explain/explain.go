@@ -1,0 +1,146 @@
+package explain
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+
+	"github.com/gatehouse-proxy/gatehouse/internal/routing"
+)
+
+// Explain says what the gateway does with a request sent over HTTP/1.1. The error wraps ErrRequest.
+func (g *Gateway) Explain(ctx context.Context, r *Request) (*Explanation, error) {
+	request, portGiven, err := r.parse()
+	if err != nil {
+		return nil, err
+	}
+	out := &Explanation{}
+	if !portGiven {
+		out.note(g.otherPort(request))
+	}
+	out.Request = RequestFacts{
+		Method: request.Method, Scheme: map[bool]string{true: "https", false: "http"}[request.TLS],
+		Authority: request.Authority, Path: withoutQuery(request.Path),
+	}
+	match, err := g.table.Match(request)
+	if errors.Is(err, routing.ErrNoListener) {
+		out.Verdict = Verdict{Outcome: Refused, By: "the gateway", Reason: err.Error()}
+		return out, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	out.Request.Path = withoutQuery(match.Path)
+	if match.Client.IsValid() {
+		out.Request.Client = match.Client.String()
+	}
+	g.follow(ctx, r, request, match, out)
+	overGRPC(match, &out.Verdict)
+	return out, nil
+}
+
+func (e *Explanation) note(text string) {
+	if text != "" {
+		e.Notes = append(e.Notes, text)
+	}
+}
+
+func withoutQuery(path string) string {
+	path, _, _ = strings.Cut(path, "?")
+	return path
+}
+
+// otherPort sends a request whose URL names no port to the only port that speaks its scheme, if none
+// listens on the scheme's own.
+func (g *Gateway) otherPort(r *routing.Request) (note string) {
+	var ports []uint16
+	for _, s := range g.table.Sockets {
+		serves := slices.ContainsFunc(s.Chains, func(c *routing.Chain) bool { return c.Manager != nil && c.TLS == r.TLS })
+		if serves && !s.UDP {
+			ports = append(ports, s.Address.Port())
+		}
+	}
+	slices.Sort(ports)
+	ports = slices.Compact(ports)
+	if len(ports) != 1 || ports[0] == r.Port {
+		return ""
+	}
+	note = fmt.Sprintf("nothing listens on port %d; port %d is taken, the only one of this scheme", r.Port, ports[0])
+	r.Port = ports[0]
+	return note
+}
+
+// follow goes the way of the request until somebody answers.
+func (g *Gateway) follow(ctx context.Context, r *Request, request *routing.Request, match *routing.Match, out *Explanation) {
+	if match.Status != 0 {
+		out.Verdict = Verdict{Outcome: Answered, Status: match.Status, By: "the connection manager", Reason: match.Why}
+		if match.Status == http.StatusTemporaryRedirect {
+			out.Verdict.Location = match.Path
+		}
+		return
+	}
+	host := ""
+	if match.Host != nil {
+		out.Host = match.Host.Domain
+		host = strings.ToLower(withoutPort(request.Authority))
+	}
+	out.Listener = g.listenerOf(match.Socket, match.Chain, host)
+	if match.Route == nil {
+		reason := "no route has the host " + request.Authority
+		if match.Host != nil {
+			reason = "no route of this host matches"
+		}
+		out.Verdict = Verdict{Outcome: Answered, Status: http.StatusNotFound, By: "the gateway", Reason: reason}
+		return
+	}
+	out.Route = g.routeOf(match.Route)
+	w := wayOf(match.Chain.Manager, match.Route.Route)
+	out.Policies = g.policies(out.Route, out.Listener, g.specs[w.ref])
+	out.Processors, out.Filters = w.processors, w.filters
+	if match.Route.GetRoute() != nil && !out.Route.Preflight {
+		g.backends(match.Route, out)
+	}
+	if preflight(request, w, out) {
+		return
+	}
+	if w.ref != "" && !g.decide(ctx, r, request, match, w, out) {
+		return
+	}
+	g.act(match.Route, w, out)
+	crossOrigin(request, w, match, &out.Verdict)
+}
+
+func withoutPort(authority string) string {
+	if at := strings.LastIndexByte(authority, ':'); at > 0 && !strings.HasSuffix(authority, "]") {
+		return authority[:at]
+	}
+	return authority
+}
+
+// overGRPC is Envoy's form of an answer of its own to a gRPC client (Grpc::Utility::httpToGrpcStatus).
+func overGRPC(match *routing.Match, v *Verdict) {
+	if v.Status == 0 || v.Outcome == Forwarded || match.Status == http.StatusBadRequest {
+		return
+	}
+	kind := ""
+	for _, f := range match.Header {
+		if strings.EqualFold(f.Name, "content-type") {
+			kind = f.Value
+		}
+	}
+	if kind != "application/grpc" && !strings.HasPrefix(kind, "application/grpc+") {
+		return
+	}
+	code := map[int]int{400: 13, 401: 16, 403: 7, 404: 12, 429: 14, 502: 14, 503: 14, 504: 14}
+	status, known := code[v.Status]
+	switch {
+	case match.Status == http.StatusTemporaryRedirect: // no gRPC client follows it, so Envoy refuses the path
+		status, v.Location = 13, ""
+	case !known:
+		status = 2
+	}
+	v.Status, v.GRPCStatus = http.StatusOK, &status
+}

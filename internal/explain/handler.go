@@ -1,0 +1,74 @@
+package explain
+
+import (
+	"encoding/json"
+	"errors"
+	"net/http"
+	"sync"
+
+	"github.com/gatehouse-proxy/gatehouse/security/jwt"
+	"github.com/gatehouse-proxy/gatehouse/translator"
+	"github.com/gatehouse-proxy/gatehouse/translator/resource"
+)
+
+// maxQuestion bounds a question to a running gateway, in bytes.
+const maxQuestion = 1 << 20
+
+// Handler answers POSTed Requests with Explanations, as JSON, for a running gateway. Safe for concurrent
+// use.
+type Handler struct {
+	// State returns what is in force; a nil result is a gateway that has none yet.
+	State func() (*resource.Set, *translator.Result)
+	JWKS  *jwt.Fetcher
+
+	mu      sync.Mutex
+	result  *translator.Result
+	gateway *Gateway
+}
+
+// ServeHTTP implements [http.Handler].
+func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	var question Request
+	if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxQuestion)).Decode(&question); err != nil {
+		http.Error(w, "the question isn't JSON of the form {\"method\": …, \"url\": …}", http.StatusBadRequest)
+		return
+	}
+	gateway, err := h.current()
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusServiceUnavailable)
+		return
+	}
+	answer, err := gateway.Explain(r.Context(), &question)
+	if err != nil {
+		status := http.StatusInternalServerError
+		if errors.Is(err, ErrRequest) {
+			status = http.StatusBadRequest
+		}
+		http.Error(w, err.Error(), status)
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	_ = json.NewEncoder(w).Encode(answer)
+}
+
+// current builds a Gateway at the first question after a change.
+func (h *Handler) current() (*Gateway, error) {
+	set, result := h.State()
+	if result == nil {
+		return nil, errors.New("no configuration is in force that could be explained")
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.result == result {
+		return h.gateway, nil
+	}
+	gateway, err := New(set, result, h.JWKS)
+	if err != nil {
+		return nil, err
+	}
+	if h.gateway != nil {
+		h.gateway.Close()
+	}
+	h.result, h.gateway = result, gateway
+	return gateway, nil
+}

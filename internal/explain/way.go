@@ -1,0 +1,116 @@
+package explain
+
+import (
+	"strings"
+
+	route "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
+	corsfilter "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/cors/v3"
+	authz "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/ext_authz/v3"
+	extproc "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/ext_proc/v3"
+	chain "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/filter_chain/v3"
+	rbac "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/rbac/v3"
+	hcm "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
+	"google.golang.org/protobuf/types/known/anypb"
+
+	"github.com/gatehouse-proxy/gatehouse/translator/envoy"
+)
+
+// way is what a route makes of the fixed list of filters.
+type way struct {
+	// ref names the security policy, "" without one; extensions are what the route tells the authorizer.
+	ref        string
+	extensions map[string]string
+	buffer     *authz.BufferSettings
+	cors       *corsfilter.CorsPolicy
+	processors []Processor
+	filters    []string
+	// nobody says that the filter before the router admits no request.
+	nobody bool
+}
+
+// wayOf reads a route's configuration of the filters, in the order in which they stand.
+func wayOf(m *hcm.HttpConnectionManager, r *route.Route) *way {
+	out := &way{}
+	for _, f := range m.GetHttpFilters() {
+		if config, ok := r.GetTypedPerFilterConfig()[f.GetName()]; ok {
+			out.read(f.GetName(), config)
+		}
+	}
+	if len(r.GetRoute().GetRateLimits()) > 0 {
+		out.filters = append(out.filters, "rate limits")
+	}
+	return out
+}
+
+func (w *way) read(name string, config *anypb.Any) {
+	wrapper := &route.FilterConfig{}
+	if config.MessageIs(wrapper) && config.UnmarshalTo(wrapper) == nil && wrapper.GetConfig() != nil {
+		config = wrapper.GetConfig()
+	}
+	check, processor, inner := &authz.ExtAuthzPerRoute{}, &extproc.ExtProcPerRoute{}, &chain.FilterChainConfigPerRoute{}
+	origins, access := &corsfilter.CorsPolicy{}, &rbac.RBACPerRoute{}
+	switch {
+	case config.MessageIs(check) && config.UnmarshalTo(check) == nil && w.checks(check):
+	case config.MessageIs(processor) && config.UnmarshalTo(processor) == nil && w.processes(processor):
+	case config.MessageIs(inner) && config.UnmarshalTo(inner) == nil:
+		w.chain(inner)
+	case config.MessageIs(origins) && config.UnmarshalTo(origins) == nil:
+		w.cors = origins
+	case config.MessageIs(access) && config.UnmarshalTo(access) == nil && w.admits(access):
+	default:
+		w.filters = append(w.filters, name)
+	}
+}
+
+// checks reports whether the filter asks Gatehouse's authorizer.
+func (w *way) checks(c *authz.ExtAuthzPerRoute) bool {
+	settings := c.GetCheckSettings()
+	ref, ok := settings.GetContextExtensions()[envoy.ExtensionPolicy]
+	if ok {
+		w.ref, w.extensions, w.buffer = ref, settings.GetContextExtensions(), settings.GetWithRequestBody()
+	}
+	return ok
+}
+
+// processes is checks for a policy that is enforced by ext_proc.
+func (w *way) processes(p *extproc.ExtProcPerRoute) bool {
+	extensions := map[string]string{}
+	for _, h := range p.GetOverrides().GetGrpcInitialMetadata() {
+		extensions[h.GetKey()] = h.GetValue()
+	}
+	ref, ok := extensions[envoy.ExtensionPolicy]
+	if ok {
+		w.ref, w.extensions = ref, extensions
+	}
+	return ok
+}
+
+// chain names the filters of the route's own chain. The mark behind a user's server is part of that server.
+func (w *way) chain(c *chain.FilterChainConfigPerRoute) {
+	for _, f := range c.GetFilterChain().GetFilters() {
+		if strings.HasSuffix(f.GetName(), "/seal") {
+			continue
+		}
+		w.processors = append(w.processors, Processor{Name: f.GetName(), Type: filterType(f.GetTypedConfig().GetTypeUrl())})
+	}
+}
+
+// admits reports whether the filter is one whose answer is known: the seal, or one that admits nobody.
+func (w *way) admits(a *rbac.RBACPerRoute) bool {
+	policies := a.GetRbac().GetRules().GetPolicies()
+	if a.GetRbac().GetRules() != nil && a.GetRbac().GetMatcher() == nil && len(policies) == 0 {
+		w.nobody = true
+		return true
+	}
+	_, seal := policies["seal"]
+	return seal
+}
+
+// filterType makes ext_proc of type.googleapis.com/envoy.extensions.filters.http.ext_proc.v3.ExternalProcessor.
+func filterType(url string) string {
+	parts := strings.Split(url, ".")
+	if len(parts) < 3 {
+		return url
+	}
+	return parts[len(parts)-3]
+}

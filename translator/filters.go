@@ -27,6 +27,7 @@ func (b *routeBuilder) fault(rule *envoy.Rule, reason, format string, args ...an
 // filters checks a rule's filters and resolves those that are more than data.
 func (b *routeBuilder) filters(rule *envoy.Rule, spec *gatewayv1.HTTPRouteRule) {
 	const unsupported = "UnsupportedValue"
+	rule.Object = b.source(spec)
 	seen := map[gatewayv1.HTTPRouteFilterType]bool{}
 	for i := range spec.Filters {
 		f := &spec.Filters[i]
@@ -42,6 +43,8 @@ func (b *routeBuilder) filters(rule *envoy.Rule, spec *gatewayv1.HTTPRouteRule) 
 			continue
 		case gatewayv1.HTTPRouteFilterCORS:
 			bad = b.cors(rule, f.CORS)
+		case gatewayv1.HTTPRouteFilterExternalAuth:
+			bad = b.externalAuth(rule, f.ExternalAuth, i)
 		default:
 			bad = fmt.Sprintf("filter %s is not supported by this version; remove it", f.Type)
 		}

@@ -125,7 +125,7 @@ func (b *routeBuilder) policies(rule *envoy.Rule, section string, listener *gate
 			b.unit.security = append(b.unit.security, rule.Security)
 		}
 		if e := rule.Security.ExtAuth; e != nil {
-			b.cluster(e.Name, e.Backend, true)
+			b.cluster(e.Name, e.Backend, e.HTTP == nil)
 		}
 	}
 	if chain := gatewayapi.Chain(b.view, "EnvoyExtensionPolicy", b.route, section, listener); len(chain) > 0 {

@@ -3,6 +3,7 @@ package envoy
 import (
 	"encoding/json"
 	"fmt"
+	"strings"
 
 	cluster "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
 	core "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
@@ -31,8 +32,36 @@ func Object(t snapshot.Type, r snapshot.Resource) (any, error) {
 	}
 	var object any
 	err = json.Unmarshal(text, &object)
+	hideExtensions(object)
 	return object, err
 }
+
+// hideExtensions redacts what a user's authorization server is told, as Envoy does: it may come from a
+// Secret. What Gatehouse tells itself is none.
+func hideExtensions(value any) {
+	switch value := value.(type) {
+	case []any:
+		for _, element := range value {
+			hideExtensions(element)
+		}
+	case map[string]any:
+		for key, inner := range value {
+			told, ok := inner.(map[string]any)
+			if key != "context_extensions" || !ok {
+				hideExtensions(inner)
+				continue
+			}
+			for name := range told {
+				if !strings.HasPrefix(name, product+".") {
+					told[name] = redacted
+				}
+			}
+		}
+	}
+}
+
+// redacted stands for what isn't shown.
+const redacted = "[redacted]"
 
 func message(t snapshot.Type) proto.Message {
 	switch t {
@@ -52,6 +81,6 @@ func message(t snapshot.Type) proto.Message {
 
 func redact(s *tls.Secret) {
 	if c := s.GetTlsCertificate(); c != nil {
-		c.PrivateKey = &core.DataSource{Specifier: &core.DataSource_InlineString{InlineString: "[redacted]"}}
+		c.PrivateKey = &core.DataSource{Specifier: &core.DataSource_InlineString{InlineString: redacted}}
 	}
 }

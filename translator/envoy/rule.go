@@ -28,13 +28,24 @@ type Rule struct {
 	// CORS is the route's own, for Envoy's filter alone; nil where there is none or the policy's prevails.
 	CORS *CORS
 	// Port and TLS are the listener's: what a redirect's Location goes by.
-	Port      uint16
-	TLS       bool
-	Security  *policy.Security  // nil: none applies
+	Port     uint16
+	TLS      bool
+	Security *policy.Security // nil: none applies
+	// ExternalAuth is the server that the route's own filter names; nil: none.
+	ExternalAuth *policy.ExtAuth
+	// Object is what the rule belongs to, for servers that are told.
+	Object    Source
 	Extension *policy.Extension // nil: none applies
 	// Fault makes the rule answer FaultStatus, after the checks that protect it.
 	Fault       string
 	FaultStatus uint32
+}
+
+// Source is the object that a rule comes from.
+type Source struct {
+	Kind, Namespace, Name string
+	Section               string // the rule's name; "": none
+	Annotations           map[string]string
 }
 
 // Entry is one Envoy route, serialized, with its place among others.
@@ -75,9 +86,7 @@ func (b *Builder) route(rule *Rule, m *gatewayv1.HTTPRouteMatch, match *route.Ro
 	r := &route.Route{Name: rule.Name, Match: match}
 	b.act(r, rule, m)
 	filters := map[string]proto.Message{}
-	if rule.Security != nil {
-		b.secure(r, rule, filters)
-	}
+	b.secure(r, rule, filters)
 	if rule.CORS != nil {
 		filters[filterCORS] = rule.CORS.policy()
 		r.ResponseHeadersToAdd = append(r.ResponseHeadersToAdd, varyOrigin())

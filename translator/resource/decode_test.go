@@ -40,6 +40,14 @@ func problemTexts(problems []resource.Problem) []string {
 
 const provider = "  jwt: {providers: [{name: a, %, remoteJWKS: {uri: https://i/jwks}}]}\n"
 
+func grpcAuth(fields string) string {
+	return "  extAuth: {grpc: {backendRefs: [{name: a, port: 1}]}, " + fields + "}\n"
+}
+
+func httpAuth(fields string) string {
+	return "  extAuth: {http: {backendRefs: [{name: a, port: 1}], " + fields + "}}\n"
+}
+
 func TestFaultsOfAPolicyAreReportedAndItsTargetsAreKept(t *testing.T) {
 	t.Parallel()
 	const p = "SecurityPolicy default/p: "
@@ -75,6 +83,21 @@ func TestFaultsOfAPolicyAreReportedAndItsTargetsAreKept(t *testing.T) {
 		"no htpasswd Secret":     {policy("  basicAuth: {users: {}}\n"), "f:6: " + p + "spec.basicAuth.users.name: is missing"},
 		"extAuth of nothing":     {policy("  extAuth: {failOpen: true}\n"), "f:6: " + p + "spec.extAuth: needs one of grpc and http"},
 		"extAuth without server": {policy("  extAuth: {grpc: {}}\n"), "f:6: " + p + "spec.extAuth.grpc.backendRefs: is missing"},
+		"extAuth by two":         {policy("  extAuth: {grpc: {backendRefs: [{name: a, port: 1}]}, http: {backendRefs: [{name: a, port: 1}]}}\n"), "f:6: " + p + "spec.extAuth: has grpc and http"},
+		"extAuth paths":          {policy(httpAuth("path: /a, pathOverride: /b")), "f:6: " + p + "spec.extAuth.http.pathOverride: and path are both set"},
+		"extAuth path":           {policy(httpAuth("path: a")), "f:6: " + p + "spec.extAuth.http.path: must begin with /"},
+		"extAuth path and query": {policy(httpAuth("pathOverride: '/a?b'")), "f:6: " + p + "spec.extAuth.http.pathOverride: must begin with /"},
+		"extAuth path, line end": {policy(httpAuth(`path: "/a\r\nb"`)), "f:6: " + p + "spec.extAuth.http.path: must begin with /"},
+		"extAuth status":         {policy(grpcAuth("statusOnError: 200")), "f:6: " + p + "spec.extAuth.statusOnError: must be a status of an error"},
+		"extAuth odd status":     {policy(grpcAuth("statusOnError: 499")), "f:6: " + p + "spec.extAuth.statusOnError: must be a status of an error"},
+		"extAuth body":           {policy(grpcAuth("bodyToExtAuth: {maxRequestBytes: 0}")), "f:6: " + p + "spec.extAuth.bodyToExtAuth.maxRequestBytes: must be at least 1"},
+		"context of HTTP":        {policy(strings.Replace(httpAuth("path: /a"), "http:", "contextExtensions: [{name: a, type: Value, value: b}], http:", 1)), "f:6: " + p + "spec.extAuth.contextExtensions: is for grpc"},
+		"metadata of HTTP":       {policy(strings.Replace(httpAuth("path: /a"), "http:", "includeRouteMetadata: true, http:", 1)), "f:6: " + p + "spec.extAuth.includeRouteMetadata: is for grpc"},
+		"context of nothing":     {policy(grpcAuth("contextExtensions: [{name: a, type: Value}]")), "f:6: " + p + "spec.extAuth.contextExtensions[0]: needs one of value and valueRef"},
+		"context of two":         {policy(grpcAuth("contextExtensions: [{name: a, type: Value, value: b, valueRef: {kind: Secret, name: s, key: k}}]")), "f:6: " + p + "spec.extAuth.contextExtensions[0]: needs one of"},
+		"context type":           {policy(grpcAuth("contextExtensions: [{name: a, type: Value, valueRef: {kind: Secret, name: s, key: k}}]")), "f:6: " + p + "spec.extAuth.contextExtensions[0].type: must be ValueRef"},
+		"context key":            {policy(grpcAuth("contextExtensions: [{name: a, type: ValueRef, valueRef: {kind: Secret, name: s, key: ''}}]")), "f:6: " + p + "spec.extAuth.contextExtensions[0].valueRef.key: is missing"},
+		"context kind":           {policy(grpcAuth("contextExtensions: [{name: a, type: ValueRef, valueRef: {kind: Pod, name: s, key: k}}]")), "f:6: " + p + "spec.extAuth.contextExtensions[0].valueRef.kind: must be one of ConfigMap, Secret"},
 		"authorization action":   {policy("  authorization: {defaultAction: deny}\n"), "f:6: " + p + "spec.authorization.defaultAction: must be one of Allow, Deny"},
 		"contradiction":          {policy("  extAuth: {grpc: {backendRef: {name: a}, backendRefs: [{name: a}]}}\n"), "f:6: " + p + "spec.extAuth.grpc.backendRef: contradicts"},
 		"version":                {strings.Replace(policy("  cors: {}\n"), "v1alpha1", "v1", 1), "f:1: " + p + "apiVersion: there is no gateway.envoyproxy.io/v1 SecurityPolicy; write gateway.envoyproxy.io/v1alpha1"},

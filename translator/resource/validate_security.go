@@ -102,28 +102,6 @@ func (r *reader) localKeys(at path, local *egv1alpha1.LocalJWKS) {
 	}
 }
 
-func (r *reader) extAuth(at path, auth *egv1alpha1.ExtAuth, own *ExtAuthOwn) {
-	switch {
-	case auth.GRPC == nil && auth.HTTP == nil:
-		r.fault(at, "needs one of grpc and http")
-	case auth.GRPC != nil && auth.HTTP != nil:
-		r.fault(at, "has grpc and http; keep one of them")
-	case auth.GRPC != nil:
-		r.backends(at.to("grpc"), &auth.GRPC.BackendCluster)
-	default:
-		r.backends(at.to("http"), &auth.HTTP.BackendCluster)
-		if own != nil && len(own.HeadersToBackend) > 0 {
-			r.fault(at.to("headersToBackend"), "is for grpc; move it into extAuth.http")
-		}
-	}
-	for i, extension := range auth.ContextExtensions {
-		if extension != nil {
-			r.enum(at.to("contextExtensions", i, "type"), extension.Type,
-				egv1alpha1.ContextExtensionValueTypeValue, egv1alpha1.ContextExtensionValueTypeValueRef)
-		}
-	}
-}
-
 func (r *reader) authorization(at path, authorization *egv1alpha1.Authorization) {
 	const allow, deny = egv1alpha1.AuthorizationActionAllow, egv1alpha1.AuthorizationActionDeny
 	r.enum(at.to("defaultAction"), deref(authorization.DefaultAction), allow, deny)

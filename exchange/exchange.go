@@ -1,6 +1,9 @@
 package exchange
 
-import "context"
+import (
+	"context"
+	"time"
+)
 
 // A Processor sees one HTTP exchange as straight-line code, in the goroutine that serves its stream.
 //
@@ -41,6 +44,9 @@ type Host interface {
 	Attribute(name string) (string, bool)
 	OnComplete(fn func(Outcome))
 	Filter() FilterInfo
+	ExtendTimeout(d time.Duration) error
+	// Base is the host that speaks with the proxy; a host in between returns that of its own Exchange.
+	Base() Host
 }
 
 // NewExchange is for hosts.
@@ -72,6 +78,19 @@ func (x *Exchange) Finish(ctx context.Context) error { return x.host.Finish(ctx)
 
 // Filter returns what is known of the proxy's configuration.
 func (x *Exchange) Filter() FilterInfo { return x.host.Filter() }
+
+// ExtendTimeout asks the proxy to wait for up to d, from now on, for what the present phase still owes it:
+// before Next for the request, after it for the response. It also sets the time that the processor's own
+// host grants (extproc.WithDeadline). Envoy takes one extension for each phase, and none above its filter's
+// max_message_timeout.
+//
+// Errors: [ErrNeeds] for a second extension, or if the filter isn't known to allow one of d (see
+// [FilterInfo.MaxTimeout]); [ErrEnded], [ErrDone]. Where the proxy has no timeout there is none to extend,
+// and no error.
+func (x *Exchange) ExtendTimeout(d time.Duration) error { return x.host.ExtendTimeout(d) }
+
+// Base returns the host that speaks with the proxy. For packages of hosts.
+func (x *Exchange) Base() Host { return x.host.Base() }
 
 // Reply answers in place of the upstream, with one message; returning r as an error does the same.
 // After it there is nothing left to do but return.

@@ -54,6 +54,7 @@ type FilterInfo struct {
 	MutateAll bool
 	// Trailers says that both trailer modes are SEND whatever the body modes are.
 	Trailers bool
-	// Request and Response are the body modes that the route's configuration gives.
+	// Request and Response are the body modes that the route's configuration gives. Envoy tells them but in
+	// observability mode.
 	Request, Response BodyMode
 }

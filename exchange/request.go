@@ -20,6 +20,7 @@ type Request struct {
 	head    Head
 	conn    Conn
 	ext     Extensions
+	values  *values
 	newPath bool
 	reroute bool
 }

@@ -125,7 +125,9 @@ func judged(r *exchange.Request) *exchange.Request {
 	if !r.Header.Has("content-length") {
 		head.Size = -1 // ext_authz doesn't know of a body that isn't there
 	}
-	return exchange.NewRequest(head, conn, exchange.NewHeader(fields...), r.Body.View(), r)
+	seen := exchange.NewRequest(head, conn, exchange.NewHeader(fields...), r.Body.View(), r)
+	seen.ShareValues(r)
+	return seen
 }
 
 // prepare finds out whether v can be sent, and emits its metadata.

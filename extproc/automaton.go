@@ -51,7 +51,7 @@ func (a *automaton) arrive(m *message) bool {
 	if d.ended && duplexBody {
 		return false
 	}
-	if !duplexBody { // those are answered by as many chunks as it takes
+	if !duplexBody && !a.mute { // those are answered by as many chunks as it takes
 		d.owed = append(d.owed, m.kind)
 	}
 	if m.kind.isHeaders() {

@@ -29,6 +29,7 @@ func (k kind) answer() wire.Num { return wire.Num(k) - 1 }
 // message is what is read of a ProcessingRequest. Its strings are pieces of the received text and may
 // be kept. The flow-control and drain fields of newer protocol versions are skipped.
 type message struct {
+	raw           string // the whole
 	kind          kind
 	lines         []exchange.Field
 	body          string

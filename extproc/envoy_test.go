@@ -39,6 +39,7 @@ static_resources:
               domains: ["*"]
               routes:
               - {match: {prefix: /moved}, direct_response: {status: 200, body: {inline_string: moved}}}
+              - {match: {prefix: /ws}, route: {cluster: upstream1}}
               - {match: {prefix: /}, route: {cluster: upstream}}
           http_filters:
           - name: earlier
@@ -74,6 +75,8 @@ static_resources:
         "@type": type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions
         explicit_http_config: {http2_protocol_options: {}}
     load_assignment: {cluster_name: upstream, endpoints: [{lb_endpoints: [{endpoint: {address: {socket_address: {address: 127.0.0.1, port_value: %[2]d}}}}]}]}
+  - name: upstream1
+    load_assignment: {cluster_name: upstream1, endpoints: [{lb_endpoints: [{endpoint: {address: {socket_address: {address: 127.0.0.1, port_value: %[2]d}}}}]}]}
   - name: processor
     typed_extension_protocol_options: *http2
     load_assignment: {cluster_name: processor, endpoints: [{lb_endpoints: [{endpoint: {address: {pipe: {path: %[3]q}}}}]}]}
@@ -98,6 +101,11 @@ type gateway struct {
 // start runs a gateway whose filter asks p.
 func start(t *testing.T, filter string, upstream http.Handler, p exchange.ProcessorFunc, opts ...extproc.Option) gateway {
 	t.Helper()
+	return startWith(t, filter, upstream, p, opts...)
+}
+
+func startWith(t *testing.T, filter string, upstream http.Handler, p exchange.Processor, opts ...extproc.Option) gateway {
+	t.Helper()
 	dir := envoytest.SocketDir(t)
 	socket := filepath.Join(dir, "s")
 	listener, err := net.Listen("unix", socket)
@@ -110,6 +118,7 @@ func start(t *testing.T, filter string, upstream http.Handler, p exchange.Proces
 	t.Cleanup(server.Stop)
 	backend := httptest.NewUnstartedServer(upstream)
 	backend.Config.Protocols = new(http.Protocols)
+	backend.Config.Protocols.SetHTTP1(true)
 	backend.Config.Protocols.SetUnencryptedHTTP2(true)
 	backend.Start()
 	t.Cleanup(backend.Close)

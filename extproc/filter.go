@@ -8,8 +8,9 @@ import (
 )
 
 // selfDescription is the key of initial metadata by which the filter's configuration tells what the
-// protocol doesn't, such as "v=1; override; timeout=2s; max-timeout=10s; untyped=ns1,ns2". No client
-// reaches initial metadata.
+// protocol doesn't, such as "v=1; override; timeout=2s; max-timeout=10s; untyped=ns1,ns2"; in
+// observability mode, where it doesn't tell the body modes, also "request-body=STREAMED;
+// response-body=STREAMED". No client reaches initial metadata.
 const selfDescription = "x-gatehouse-extproc"
 
 // WithFilter describes the filters of all streams, for configurations that can't be made to describe
@@ -37,6 +38,10 @@ func describe(text string) (info exchange.FilterInfo, ok bool) {
 			info.MutateAll = value == ""
 		case "trailers":
 			info.Trailers = value == ""
+		case "request-body":
+			info.Request = observed(value)
+		case "response-body":
+			info.Response = observed(value)
 		case "timeout":
 			info.Timeout = positive(value)
 		case "max-timeout":
@@ -50,6 +55,14 @@ func describe(text string) (info exchange.FilterInfo, ok bool) {
 		}
 	}
 	return info, true
+}
+
+// observed is a body mode of observability mode, which has no others.
+func observed(mode string) exchange.BodyMode {
+	if mode == exchange.BodyStreamed.String() {
+		return exchange.BodyStreamed
+	}
+	return exchange.BodyNone
 }
 
 func positive(text string) time.Duration {
@@ -68,10 +81,15 @@ func (s *stream) learn(m *message) {
 			s.filter = info
 		}
 	}
+	if m.observability {
+		// Envoy doesn't tell the modes then.
+		s.auto.sides[requestSide].mode, s.auto.sides[responseSide].mode = bodyMode(s.filter.Request), bodyMode(s.filter.Response)
+		return
+	}
 	request, response := m.config.request, m.config.response
 	s.filter.Request, s.filter.Response = exchange.BodyMode(request), exchange.BodyMode(response)
 	// Envoy ignores overrides where either body is full duplex, and where bodies don't wait for answers.
-	s.overrides = s.filter.Override && m.config.present && !m.observability && !m.config.noWait &&
+	s.overrides = s.filter.Override && m.config.present && !m.config.noWait &&
 		!request.duplex() && !response.duplex()
 	s.noWait = m.config.noWait
 }

@@ -51,6 +51,9 @@ func (s *stream) Filter() exchange.FilterInfo {
 	return info
 }
 
+// Base implements [exchange.Host].
+func (s *stream) Base() exchange.Host { return s }
+
 // Reply implements [exchange.Host].
 func (s *stream) Reply(r exchange.Reply) error {
 	if err := s.beginOutside(); err != nil {
@@ -165,11 +168,11 @@ func (s *stream) answer(k kind, e *edits) error {
 	if err == nil && e.override != nil {
 		out = appendOverride(out, *e.override)
 	}
-	s.out = out
+	s.out = append(out, s.merged...)
 	if err != nil {
 		return err
 	}
-	s.metadata = nil
+	s.metadata, s.merged = nil, nil
 	s.answered(k.side())
 	return nil
 }
@@ -187,6 +190,7 @@ func (s *stream) reply(r *exchange.Reply) {
 			s.out = out
 		}
 	}
+	s.out = append(s.out, s.merged...)
 	s.send()
 	s.auto.replied = true
 }

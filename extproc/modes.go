@@ -39,14 +39,13 @@ func appendOverride(dst []byte, o override) []byte {
 // no override is to be sent. next is false when the response is of no interest.
 func (s *stream) plan(next bool) (*override, error) {
 	request := &s.flows[requestSide]
-	if s.auto.mute {
-		if s.want != 0 || len(request.stages) > 0 {
-			return nil, unmet("observability mode shows no bodies")
-		}
-		return nil, nil
+	if s.auto.mute && (s.want&exchange.EditBody != 0 || request.transforms()) {
+		return nil, unmet("observability mode lets nothing be edited")
 	}
-	if s.request.IsUpgrade() && (s.want != 0 || len(request.stages) > 0) {
-		return nil, unmet("an upgrade has no bodies")
+	if s.request.IsUpgrade() {
+		if err := s.upgradable(request, next); err != nil {
+			return nil, err
+		}
 	}
 	if !s.overrides {
 		return nil, s.met(request)
@@ -62,6 +61,21 @@ func (s *stream) plan(next bool) (*override, error) {
 	o.requestTrailers = o.requestBody != modeNone
 	o.responseTrailers = o.responseBody != modeNone || s.want&exchange.Trailers != 0
 	return o, nil
+}
+
+// upgradable: what looks like the bodies of an upgrade are byte streams, of which Envoy loses what is under
+// way in full duplex when one side closes, and waits for the end of the request's before it goes on where
+// it buffers.
+func (s *stream) upgradable(request *flow, next bool) error {
+	modes := [...]bodyMode{s.auto.sides[requestSide].mode, s.auto.sides[responseSide].mode}
+	buffers := modes[requestSide] == modeBuffered || modes[requestSide] == modeBufferedPartial
+	switch {
+	case s.want != 0, len(request.stages) > 0:
+		return unmet("an upgrade has no bodies")
+	case modes[requestSide].duplex(), modes[responseSide].duplex(), next && buffers && !s.overrides:
+		return unmet("an upgrade can't pass this body mode")
+	}
+	return nil
 }
 
 // choose returns a mode that serves. BUFFERED is kept, never chosen: reached by an override, a body over

@@ -44,6 +44,7 @@ func (s *stream) receive(ctx context.Context) (*message, error) {
 	if err := s.msg.parse(r.text); err != nil {
 		return nil, err
 	}
+	s.msg.raw = r.text
 	if s.msg.kind == noMessage {
 		return nil, fmt.Errorf("%w: no phase", wire.ErrMalformed)
 	}
@@ -135,7 +136,7 @@ func (s *stream) mayClose() bool {
 	if !s.auto.mayClose() {
 		return false
 	}
-	return s.auto.mute || s.auto.replied || !s.flows[requestSide].flowing() && !s.flows[responseSide].flowing()
+	return s.auto.replied || !s.flows[requestSide].flowing() && !s.flows[responseSide].flowing()
 }
 
 // take handles a message.
@@ -149,6 +150,8 @@ func (s *stream) take(m *message) error {
 		return fmt.Errorf("%w: request headers again", wire.ErrMalformed)
 	case responseHeaders:
 		s.attributes.add(m.attributes)
+		s.first[responseSide] = m.raw
+		s.limit.Store(int64(s.patience(responseSide)))
 		f.bodiless = m.endOfStream || s.request != nil && s.request.Method() == http.MethodHead
 		s.response = newResponse(m, exchange.StreamedBody(f, f.bodiless))
 		return nil
@@ -185,9 +188,6 @@ func (s *stream) pass(m *message) {
 		return
 	}
 	if s.auto.owes(m.kind.side()) != m.kind {
-		if s.auto.mute {
-			d.owed = d.owed[:0]
-		}
 		return
 	}
 	s.out = appendPass(s.out[:0], m.kind)
@@ -199,6 +199,7 @@ func (s *stream) answered(side side) {
 	k := s.auto.owes(side)
 	s.send()
 	s.auto.answered(side)
+	s.extended[side] = false
 	f := &s.flows[responseSide]
 	buffers := s.auto.sides[responseSide].mode == modeBuffered || s.auto.sides[responseSide].mode == modeBufferedPartial
 	// While Envoy buffers a body it holds the headers, and takes a reply.

@@ -45,6 +45,11 @@ func (s *stream) releaseResponse() error {
 	if s.response.StatusEdited() {
 		e.status = s.response.Status()
 	}
+	if s.isLocal {
+		if err := s.planLocal(&e); err != nil {
+			return s.fail(err)
+		}
+	}
 	return f.release(&e)
 }
 

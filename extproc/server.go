@@ -59,7 +59,8 @@ const DefaultDeadline = 10 * time.Second
 // methods; time spent in Next doesn't count. Past it the client gets the failure verdict and Process's
 // context is cancelled. It should be shorter than the filter's message_timeout; in body mode
 // FULL_DUPLEX_STREAMED, where Envoy has no timer, nothing else ends a hung exchange. The default is
-// [DefaultDeadline], zero or less is none, and it is kept to within a fifth.
+// [DefaultDeadline], zero or less is none, and it is kept to within a fifth. Where the filter's
+// message_timeout is known ([exchange.FilterInfo.Timeout]) and three quarters of it are shorter, they count.
 func WithDeadline(d time.Duration) Option { return option(func(s *Server) { s.sweeper.limit = d }) }
 
 // NewServer returns a Server for p.

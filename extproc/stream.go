@@ -37,25 +37,32 @@ type stream struct {
 	attributes attributes
 	contexts   string         // the latest metadata_context
 	metadata   map[string]any // to emit with the next answer
+	merged     []byte         // fields to add to the next answer
+	first      [2]string      // the message with the headers
 	hooks      []func(exchange.Outcome)
 	filter     exchange.FilterInfo
 	want       exchange.Want
 	flows      [2]flow
 	outcome    exchange.Outcome
 
-	overrides bool  // Envoy honours mode overrides
-	noWait    bool  // bodies don't wait for the headers' answer
-	nexted    bool  // Next was called
-	started   bool  // the response's headers are out
-	ended     bool  // Envoy is gone
-	done      bool  // Process has returned
-	staged    bool  // a body's function runs
-	broken    error // what went wrong with a body, whatever Process makes of it
+	overrides bool    // Envoy honours mode overrides
+	noWait    bool    // bodies don't wait for the headers' answer
+	nexted    bool    // Next was called
+	started   bool    // the response's headers are out
+	ended     bool    // Envoy is gone
+	done      bool    // Process has returned
+	staged    bool    // a body's function runs
+	isLocal   bool    // the response was made before the request reached the filter
+	extended  [2]bool // the message that is owed an answer has a longer timeout
+	broken    error   // what went wrong with a body, whatever Process makes of it
 
 	// busy is the time since when Process's own code runs, in nanoseconds since 1970; inside while the
 	// engine runs, and swept once the sweeper has taken the exchange over, which is final. Who moves it
 	// away from a time may use the stream.
 	busy atomic.Int64
+	// limit is how long Process may keep the exchange waiting, in nanoseconds; 0 is for ever.
+	limit   atomic.Int64
+	watched bool // the sweeper looks at limit
 	// sweeping is held by the sweeper while it sends.
 	sweeping sync.Mutex
 }
@@ -90,16 +97,12 @@ func (s *stream) run() error {
 	switch m.kind {
 	case requestHeaders:
 	case responseHeaders, responseBody, responseTrailers:
-		// An earlier filter answered, and this exchange is none of the processor's.
-		s.pass(m)
-		if s.drain() != nil {
-			return errReset
-		}
-		return nil
+		return s.local(m)
 	default:
 		return s.conclude(fmt.Errorf("%w: request headers are not sent", exchange.ErrNeeds))
 	}
 	s.attributes.add(m.attributes)
+	s.first[requestSide] = m.raw
 	if err := s.server.admit(); err != nil {
 		return s.refuse(err)
 	}
@@ -107,14 +110,22 @@ func (s *stream) run() error {
 	s.flows[requestSide].bodiless = m.endOfStream
 	s.request = newRequest(s.ctx, m, &s.attributes)
 	s.request.Body = exchange.StreamedBody(&s.flows[requestSide], m.endOfStream)
+	return s.serve(requestSide, func(ctx context.Context) error {
+		return s.server.processor.Process(ctx, exchange.NewExchange(s.request, s))
+	})
+}
+
+// serve has the Processor's process see the exchange, of which that side has come, and ends it.
+func (s *stream) serve(side side, process func(context.Context) error) error {
+	s.limit.Store(int64(s.patience(side)))
 	s.leave()
 	s.server.sweeper.add(s)
 	defer s.server.sweeper.remove(s)
-	return s.conclude(s.process())
+	return s.conclude(s.guard(process))
 }
 
-// process runs the Processor and takes the exchange back from it.
-func (s *stream) process() (err error) {
+// guard runs process and takes the exchange back from it.
+func (s *stream) guard(process func(context.Context) error) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			s.logPanic(p)
@@ -126,7 +137,7 @@ func (s *stream) process() (err error) {
 		}
 		s.done = true
 	}()
-	return s.server.processor.Process(s.ctx, exchange.NewExchange(s.request, s))
+	return process(s.ctx)
 }
 
 // conclude does what is left to do after Process: release, reply or reset, and pump until the stream
@@ -194,7 +205,7 @@ func (s *stream) completed() {
 	for _, hook := range s.hooks {
 		s.complete(hook)
 	}
-	if s.server.observe != nil && (s.request != nil || s.outcome.Err != nil) {
+	if s.server.observe != nil && !s.isLocal && (s.request != nil || s.outcome.Err != nil) {
 		s.complete(s.server.observe)
 	}
 }

@@ -5,34 +5,43 @@ import (
 	"time"
 )
 
-// sweeper finds the exchanges whose Process has kept them waiting past the limit: one goroutine for all
+// sweeper finds the exchanges whose Process has kept them waiting past their limit: one goroutine for all
 // of a Server's streams, while it has any, in place of a timer for each.
 type sweeper struct {
-	limit time.Duration
+	limit time.Duration // without one of the stream's own
 
 	mu      sync.Mutex
 	streams map[*stream]struct{}
-	running bool
+	tick    *time.Ticker // nil while nothing runs
+	every   time.Duration
 }
 
+// add watches a stream that has a limit.
 func (w *sweeper) add(s *stream) {
-	if w.limit <= 0 {
+	limit := time.Duration(s.limit.Load())
+	if limit <= 0 {
 		return
 	}
+	s.watched = true
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.streams == nil {
 		w.streams = map[*stream]struct{}{}
 	}
 	w.streams[s] = struct{}{}
-	if !w.running {
-		w.running = true
-		go w.run()
+	every := max(limit/5, time.Millisecond)
+	switch {
+	case w.tick == nil:
+		w.tick, w.every = time.NewTicker(every), every
+		go w.run(w.tick)
+	case every < w.every:
+		w.every = every
+		w.tick.Reset(every)
 	}
 }
 
 func (w *sweeper) remove(s *stream) {
-	if w.limit <= 0 {
+	if !s.watched {
 		return
 	}
 	w.mu.Lock()
@@ -40,14 +49,13 @@ func (w *sweeper) remove(s *stream) {
 	delete(w.streams, s)
 }
 
-func (w *sweeper) run() {
-	tick := time.NewTicker(max(w.limit/5, time.Millisecond))
+func (w *sweeper) run(tick *time.Ticker) {
 	defer tick.Stop()
 	idle := 0
 	for now := range tick.C {
 		w.mu.Lock()
 		for s := range w.streams {
-			if s.overdue(now.Add(-w.limit)) {
+			if s.overdue(now) {
 				delete(w.streams, s)
 			}
 		}
@@ -56,7 +64,7 @@ func (w *sweeper) run() {
 			idle = 0
 		}
 		if idle > 10 {
-			w.running = false
+			w.tick = nil
 			w.mu.Unlock()
 			return
 		}
@@ -64,11 +72,11 @@ func (w *sweeper) run() {
 	}
 }
 
-// overdue takes the exchange from its Process if that has run since before limit. From then on no other
-// goroutine sends: Process's calls fail, and its return waits for the sweeper.
-func (s *stream) overdue(limit time.Time) bool {
-	since := s.busy.Load()
-	if since <= inside || since > limit.UnixNano() {
+// overdue takes the exchange from its Process if that has run for longer than its limit. From then on no
+// other goroutine sends: Process's calls fail, and its return waits for the sweeper.
+func (s *stream) overdue(now time.Time) bool {
+	since, limit := s.busy.Load(), s.limit.Load()
+	if since <= inside || limit <= 0 || since > now.UnixNano()-limit {
 		return false
 	}
 	s.sweeping.Lock()

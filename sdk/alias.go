@@ -8,6 +8,8 @@ type (
 	Processor = exchange.Processor
 	// ProcessorFunc makes a function a Processor.
 	ProcessorFunc = exchange.ProcessorFunc
+	// LocalReplyProcessor also wants the responses that the proxy made by itself.
+	LocalReplyProcessor = exchange.LocalReplyProcessor
 	// Exchange is one request and its response.
 	Exchange = exchange.Exchange
 	// Request is the request of an exchange.
@@ -24,6 +26,8 @@ type (
 	Want = exchange.Want
 	// FilterInfo is what is known of the proxy's configuration.
 	FilterInfo = exchange.FilterInfo
+	// Key names a value that goes along with a request; see [NewKey].
+	Key[T any] = exchange.Key[T]
 	// Reply is an answer in place of the upstream's; as an error it is the verdict.
 	Reply = exchange.Reply
 	// Outcome is how an exchange ended.
@@ -66,3 +70,6 @@ var (
 
 // Deny is the answer code with a message that clients may read.
 func Deny(code int, publicMsg string) *Reply { return exchange.Deny(code, publicMsg) }
+
+// NewKey returns a [Key] for values of type T. Its name is for people; keys are compared by identity.
+func NewKey[T any](name string) *Key[T] { return exchange.NewKey[T](name) }

@@ -22,6 +22,9 @@ import (
 // error of the outer one's Next and remains the verdict whatever the outer one makes of it, unless that
 // replies.
 //
+// Responses that the proxy made by itself come to those that are [LocalReplyProcessor]s, in reverse too;
+// an error ends the way.
+//
 // Chain() passes everything.
 func Chain(processors ...Processor) Processor {
 	switch len(processors) {
@@ -40,7 +43,7 @@ type pair struct{ outer, inner Processor }
 func (p pair) Process(ctx context.Context, x *Exchange) error {
 	l := &link{x: x, inner: p.inner}
 	defer l.stopInner()
-	err := p.outer.Process(ctx, exchange.NewExchange(x.Request, outerHost{l}))
+	err := p.outer.Process(ctx, exchange.NewExchange(x.Request, outerHost{l, exchange.Forward{To: x}}))
 	switch {
 	case err == nil && l.replied:
 		return nil
@@ -59,6 +62,15 @@ func (p pair) Process(ctx context.Context, x *Exchange) error {
 		return l.finish(ctx)
 	}
 	return nil
+}
+
+// ProcessLocalReply implements [exchange.LocalReplyProcessor].
+func (p pair) ProcessLocalReply(ctx context.Context, resp *Response) error {
+	if err := exchange.ProcessLocalReply(ctx, p.inner, resp); err != nil {
+		return err
+	}
+	resp.Body.Rewind()
+	return exchange.ProcessLocalReply(ctx, p.outer, resp)
 }
 
 // link joins an outer and an inner processor. The inner one is a coroutine of the outer one's calls: it
@@ -91,7 +103,7 @@ var errInner = errors.New("an inner processor panicked")
 
 func (l *link) startInner(ctx context.Context) {
 	l.resume, l.stop = iter.Pull(func(yield func(request) bool) {
-		host := &innerHost{link: l, yield: yield}
+		host := &innerHost{Forward: exchange.Forward{To: l.x}, link: l, yield: yield}
 		err := l.inner.Process(ctx, exchange.NewExchange(l.x.Request, host))
 		var reply *Reply
 		switch {
@@ -197,7 +209,10 @@ func (l *link) reply() (Reply, error) {
 }
 
 // outerHost is the host of the outer processor's Exchange.
-type outerHost struct{ *link }
+type outerHost struct {
+	*link
+	exchange.Forward
+}
 
 func (h outerHost) Next(ctx context.Context, want Want) (*Response, error) {
 	if h.replied {
@@ -224,16 +239,10 @@ func (h outerHost) Reply(r Reply) error {
 	return err
 }
 
-func (h outerHost) SetMetadata(namespace, key string, value any) error {
-	return h.x.SetMetadata(namespace, key, value)
-}
-func (h outerHost) Metadata(namespace string) map[string]any { return h.x.Metadata(namespace) }
-func (h outerHost) Attribute(name string) (string, bool)     { return h.x.Attribute(name) }
-func (h outerHost) OnComplete(fn func(Outcome))              { h.x.OnComplete(fn) }
-func (h outerHost) Filter() FilterInfo                       { return h.x.Filter() }
-
 // innerHost is the host of the inner processor's Exchange.
 type innerHost struct {
+	exchange.Forward
+
 	link     *link
 	yield    func(request) bool
 	nexted   bool
@@ -281,11 +290,3 @@ func (h *innerHost) Reply(r Reply) error {
 	h.reply = &r
 	return nil
 }
-
-func (h *innerHost) SetMetadata(namespace, key string, value any) error {
-	return h.link.x.SetMetadata(namespace, key, value)
-}
-func (h *innerHost) Metadata(namespace string) map[string]any { return h.link.x.Metadata(namespace) }
-func (h *innerHost) Attribute(name string) (string, bool)     { return h.link.x.Attribute(name) }
-func (h *innerHost) OnComplete(fn func(Outcome))              { h.link.x.OnComplete(fn) }
-func (h *innerHost) Filter() FilterInfo                       { return h.link.x.Filter() }

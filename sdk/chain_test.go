@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/gatehouse-proxy/gatehouse/exchange"
 	"github.com/gatehouse-proxy/gatehouse/sdk"
@@ -56,6 +57,8 @@ func (r *recorder) Metadata(string) map[string]any         { return nil }
 func (r *recorder) Attribute(string) (string, bool)        { return "", false }
 func (r *recorder) OnComplete(func(sdk.Outcome))           {}
 func (r *recorder) Filter() sdk.FilterInfo                 { return sdk.FilterInfo{} }
+func (r *recorder) ExtendTimeout(time.Duration) error      { return nil }
+func (r *recorder) Base() exchange.Host                    { return r }
 
 // stage edits both ways with its name and notes the end of its own code.
 func stage(r *recorder, name string) sdk.Processor {

@@ -95,6 +95,11 @@ func (p tracedProcessor) Process(ctx context.Context, x *exchange.Exchange) erro
 	return p.Processor.Process(ctx, x)
 }
 
+// ProcessLocalReply implements [exchange.LocalReplyProcessor]. There is no request to make a span of.
+func (p tracedProcessor) ProcessLocalReply(ctx context.Context, resp *exchange.Response) error {
+	return exchange.ProcessLocalReply(ctx, p.Processor, resp)
+}
+
 func causeOf(err error) string {
 	for cause, name := range causes {
 		if errors.Is(err, cause) {

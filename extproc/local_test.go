@@ -73,7 +73,9 @@ func TestLocalRepliesComeToThoseWhoAsk(t *testing.T) {
 			}
 			name := ""
 			g := startWith(t, config, http.HandlerFunc(hello), localReplies{
-				func(context.Context, *exchange.Exchange) error { panic("called for a request that an earlier filter answered") },
+				func(context.Context, *exchange.Exchange) error {
+					panic("called for a request that an earlier filter answered")
+				},
 				func(_ context.Context, resp *exchange.Response) error {
 					resp.Header.Set("x-edit", "local")
 					return cases[name].edit(resp)

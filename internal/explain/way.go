@@ -24,6 +24,7 @@ type way struct {
 	cors       *corsfilter.CorsPolicy
 	processors []Processor
 	filters    []string
+	login      bool // Envoy's own OAuth2 filter has the client log in
 	// nobody says that the filter before the router admits no request.
 	nobody bool
 }
@@ -58,6 +59,7 @@ func (w *way) read(name string, config *anypb.Any) {
 		w.cors = origins
 	case config.MessageIs(access) && config.UnmarshalTo(access) == nil && w.admits(access):
 	default:
+		w.login = w.login || filterType(config.GetTypeUrl()) == "oauth2"
 		w.filters = append(w.filters, name)
 	}
 }

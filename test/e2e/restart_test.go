@@ -3,14 +3,12 @@ package e2e
 import (
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/gatehouse-proxy/gatehouse/internal/gatewaytest"
 )
@@ -56,77 +54,18 @@ func TestSourceGoneAtStart(t *testing.T) {
 	check("source back", "Authorization: Basic ZGF2ZTpwYXNzd29yZA==")
 	second.Stop(t)
 
-	third := gatewaytest.Start(t, map[string]string{"all.yaml": text}, gatewaytest.Args("--state", g.State))
+	third := gatewaytest.Start(t, map[string]string{"all.yaml": text, "more.yaml": routeManifest("more", prefix("/more"), "b")},
+		gatewaytest.Args("--state", g.State))
 	if a := gatewaytest.Get(t, at(port, "/"), basicAlice); a.Status != http.StatusUnauthorized {
 		t.Errorf("with a readable source the revoked user gets %d", a.Status)
 	}
+	if a := gatewaytest.Get(t, at(port, "/more")); a.Status != http.StatusOK {
+		t.Errorf("a route that was added while nothing ran: %d, want 200", a.Status)
+	}
+	if updates := third.AdminPage(t, routeUpdates); !strings.Contains(updates, "update_success: 1\n") {
+		t.Errorf("Envoy was shown other routes before those of the source: %s", updates)
+	}
 	third.Stop(t)
-}
-
-// TestAuthorizerKilled: without it protected routes answer 503 at once and the others serve on; when it
-// is back, Envoy is in sync and verdicts flow.
-func TestAuthorizerKilled(t *testing.T) {
-	t.Parallel()
-	backend, port := gatewaytest.NewBackend(t, "b"), freePort(t)
-	manifests := all(gatewayManifest(port), usersManifest, backendManifest("b", backend.Port),
-		routeManifest("guarded", prefix("/guarded"), "b"), policyManifest("guarded", basicSpec),
-		routeManifest("open", prefix("/open"), "b"))
-	g := gatewaytest.Launch(t, manifests, gatewaytest.Args("--envoy", "none"))
-	startOwnEnvoy(t, g)
-	if a := gatewaytest.Get(t, at(port, "/guarded"), basicAlice); a.Status != http.StatusOK {
-		t.Fatalf("before: %d", a.Status)
-	}
-	seen := guardedRequests(backend)
-	if err := syscall.Kill(g.Pid(), syscall.SIGKILL); err != nil {
-		t.Fatal(err)
-	}
-	g.Wait(t)
-	outage := 40 * time.Second // long enough for Envoy's default back-off to grow to its limit of 30 s
-	if testing.Short() {
-		outage = time.Second
-	}
-	for start := time.Now(); time.Since(start) < outage; time.Sleep(20 * time.Millisecond) {
-		if a := gatewaytest.Get(t, at(port, "/guarded"), basicAlice); a.Status != http.StatusServiceUnavailable {
-			t.Fatalf("protected route without its authorizer: %d, want 503", a.Status)
-		}
-		if a := gatewaytest.Get(t, at(port, "/open")); a.Status != http.StatusOK {
-			t.Fatalf("open route: %d, want 200", a.Status)
-		}
-	}
-	if n := guardedRequests(backend); n != seen {
-		t.Errorf("%d requests passed unchecked", n-seen)
-	}
-	again := gatewaytest.Launch(t, manifests, gatewaytest.Args("--envoy", "none", "--state", g.State))
-	gatewaytest.Eventually(t, "socket", func() error {
-		conn, err := net.Dial("unix", filepath.Join(g.State, "authorizer.sock"))
-		if err == nil {
-			err = conn.Close()
-		}
-		return err
-	})
-	back := time.Now()
-	gatewaytest.Await(t, at(port, "/guarded"), http.StatusOK, basicAlice)
-	verdict := time.Since(back)
-	again.AwaitReady(t)
-	inSync := time.Since(back)
-	t.Logf("after an outage of %v: first verdict %v after the socket's return, in sync after %v", outage, verdict, inSync)
-	// Far above what it takes, far below what a long back-off or a cluster held for dead would.
-	if limit := 4 * time.Second; verdict > limit || inSync > limit {
-		t.Errorf("first verdict after %v, in sync after %v", verdict, inSync)
-	}
-	again.Write(t, "more.yaml", routeManifest("more", prefix("/more"), "b"))
-	gatewaytest.Await(t, at(port, "/more"), http.StatusOK)
-}
-
-// guardedRequests counts what has reached the backend below /guarded.
-func guardedRequests(backend *gatewaytest.Backend) int {
-	n := 0
-	for _, r := range backend.Requests() {
-		if strings.HasPrefix(r.Path, "/guarded") {
-			n++
-		}
-	}
-	return n
 }
 
 // TestEnvoyKilled: it is started again and serves as before.

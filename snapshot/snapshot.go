@@ -72,6 +72,8 @@ type Policy struct {
 	// verdict was given for this policy.
 	Seal string
 	Spec *config.Policy
+	// Data holds the contents of what Spec refers to. Policies may share it.
+	Data config.Data
 }
 
 // Snapshot is one state of a data plane. Slices are sorted by Name or Ref; all of it is immutable.
@@ -79,5 +81,4 @@ type Policy struct {
 type Snapshot struct {
 	Resources map[Type][]Resource
 	Policies  []Policy
-	Data      config.Data
 }

@@ -7,71 +7,105 @@ import (
 	"reflect"
 	"slices"
 
-	"github.com/gatehouse-proxy/gatehouse/security/config"
 	"github.com/gatehouse-proxy/gatehouse/snapshot"
 	"github.com/gatehouse-proxy/gatehouse/translator/envoy"
 	"github.com/gatehouse-proxy/gatehouse/translator/gatewayapi"
+	"github.com/gatehouse-proxy/gatehouse/translator/memo"
 	"github.com/gatehouse-proxy/gatehouse/translator/policy"
 	"github.com/gatehouse-proxy/gatehouse/translator/status"
 )
 
-// assembly puts the pieces of a translation together.
+// assembly puts the pieces of a translation together, and takes them apart again where they change. What
+// one route contributes costs as much as that route; a change of a Gateway puts everything together anew.
 type assembly struct {
-	builder    *envoy.Builder
-	prev       map[string]builtConfig
+	builder  *envoy.Builder
+	gateways map[memo.Key]*gatewayapi.Gateway
+	units    map[memo.Key]*unit
+	stale    bool // a Gateway is another one than what follows was made for
+	bound
+}
+
+// bound is an assembly for certain Gateways.
+type bound struct {
 	listeners  []*gatewayapi.Listener
 	serving    map[*gatewayapi.Listener]bool
 	sockets    map[string][]*gatewayapi.Listener
-	claimed    map[string][]string                  // protocol and socket → hostnames of its listeners
-	hosts      map[string]map[string][]*envoy.Entry // route configuration → domain → entries
-	resources  map[snapshot.Type]map[string]snapshot.Resource
-	policies   map[string]*policy.Security
-	data       config.Data
-	conditions []status.Condition
+	claimed    map[string][]string // protocol and socket → hostnames of its listeners
 	attached   map[listenerName]int
-	configs    map[string]builtConfig
-	seals      map[string]string // by policy reference
-	sealed     map[string]string // the previous assembly's
+	tables     map[string]*envoy.RouteTable // by RouteConfiguration
+	resources  map[snapshot.Type]*shelf[snapshot.Resource]
+	policies   *shelf[snapshot.Policy]
+	conditions []status.Condition // of the listeners together
 }
 
-// builtConfig remembers a RouteConfiguration and the very entries it was made of.
-type builtConfig struct {
-	hosts  map[string][]*envoy.Entry
-	result snapshot.Resource
+func newAssembly(b *envoy.Builder) *assembly {
+	return &assembly{builder: b, gateways: map[memo.Key]*gatewayapi.Gateway{}, units: map[memo.Key]*unit{}, stale: true}
 }
 
-func newAssembly(b *envoy.Builder, prev *assembly) *assembly {
-	a := &assembly{
-		builder: b, serving: map[*gatewayapi.Listener]bool{}, sockets: map[string][]*gatewayapi.Listener{}, claimed: map[string][]string{},
-		hosts: map[string]map[string][]*envoy.Entry{}, resources: map[snapshot.Type]map[string]snapshot.Resource{},
-		policies: map[string]*policy.Security{}, data: config.Data{}, configs: map[string]builtConfig{},
-		attached: map[listenerName]int{}, seals: map[string]string{},
+func newBound() bound {
+	b := bound{
+		serving: map[*gatewayapi.Listener]bool{}, sockets: map[string][]*gatewayapi.Listener{}, claimed: map[string][]string{},
+		attached: map[listenerName]int{}, tables: map[string]*envoy.RouteTable{},
+		resources: map[snapshot.Type]*shelf[snapshot.Resource]{},
+		policies:  newShelf(func(p snapshot.Policy) string { return p.Ref }),
 	}
 	for _, t := range snapshot.Types() {
-		a.resources[t] = map[string]snapshot.Resource{}
+		b.resources[t] = newShelf(func(r snapshot.Resource) string { return r.Name })
 	}
-	if prev != nil {
-		a.prev, a.sealed = prev.configs, prev.seals
-	}
-	return a
+	return b
 }
 
-// done keeps only what the next assembly reuses.
-func (a *assembly) done() *assembly { return &assembly{configs: a.configs, seals: a.seals} }
+// gateway takes another state of a Gateway; nil is one that is gone.
+func (a *assembly) gateway(key memo.Key, g *gatewayapi.Gateway) {
+	a.stale = true
+	if g == nil {
+		delete(a.gateways, key)
+		return
+	}
+	a.gateways[key] = g
+}
 
-func (a *assembly) gateway(g *gatewayapi.Gateway) {
-	a.listeners = append(a.listeners, g.Listeners...)
-	a.conditions = append(a.conditions, g.Conditions...)
+// unit takes another state of what a route contributes; nil is a route that is gone.
+func (a *assembly) unit(key memo.Key, u *unit) {
+	old := a.units[key]
+	if u == nil {
+		delete(a.units, key)
+	} else {
+		a.units[key] = u
+	}
+	if a.stale {
+		return
+	}
+	if old != nil {
+		a.remove(old)
+	}
+	if u != nil {
+		a.add(u)
+	}
+}
+
+// settle puts everything together anew if a Gateway has changed.
+func (a *assembly) settle() {
+	if !a.stale {
+		return
+	}
+	a.stale, a.bound = false, newBound()
+	for _, g := range a.gateways {
+		a.listeners = append(a.listeners, g.Listeners...)
+	}
+	a.bind()
+	for _, u := range a.units {
+		a.add(u)
+	}
 }
 
 // bind decides which listeners serve. Those of one socket share it by hostname; of two that can't, the
 // older one wins, then the lesser by namespace and name.
 func (a *assembly) bind() {
-	sorted := slices.Clone(a.listeners)
-	slices.SortStableFunc(sorted, func(x, y *gatewayapi.Listener) int {
+	slices.SortStableFunc(a.listeners, func(x, y *gatewayapi.Listener) int {
 		return cmp.Or(cmp.Compare(x.Created, y.Created), cmp.Compare(x.Namespace, y.Namespace), cmp.Compare(x.Gateway, y.Gateway))
 	})
-	for _, l := range sorted {
+	for _, l := range a.listeners {
 		a.claimed[claims(l)] = append(a.claimed[claims(l)], l.Hostname)
 		if l.Fault != "" {
 			continue
@@ -85,17 +119,22 @@ func (a *assembly) bind() {
 		a.serving[l] = true
 		a.sockets[l.Socket()] = append(a.sockets[l.Socket()], l)
 	}
-	for _, listeners := range a.sockets {
-		a.put(snapshot.Listener, a.builder.Listener(listeners))
-		a.overlap(listeners)
-		for _, l := range listeners {
-			if a.hosts[l.RouteConfig()] == nil {
-				a.hosts[l.RouteConfig()] = map[string][]*envoy.Entry{}
-			}
-			a.isolate(l)
-			for _, c := range l.Certificates {
-				a.put(snapshot.Secret, envoy.Secret(c))
-			}
+	for _, socket := range slices.Sorted(maps.Keys(a.sockets)) {
+		a.open(a.sockets[socket])
+	}
+}
+
+// open makes what the listeners of a socket need, with or without routes.
+func (a *assembly) open(listeners []*gatewayapi.Listener) {
+	a.resources[snapshot.Listener].put(a.builder.Listener(listeners))
+	a.overlap(listeners)
+	for _, l := range listeners {
+		if a.tables[l.RouteConfig()] == nil {
+			a.tables[l.RouteConfig()] = envoy.NewRouteTable(l.RouteConfig())
+		}
+		a.isolate(l)
+		for _, c := range l.Certificates {
+			a.resources[snapshot.Secret].put(envoy.Secret(c))
 		}
 	}
 }
@@ -117,9 +156,43 @@ func conflict(l *gatewayapi.Listener, others []*gatewayapi.Listener) (reason, me
 	return "", ""
 }
 
-func (a *assembly) route(u *unit) {
-	a.conditions = append(a.conditions, u.conditions...)
-	a.attach(u)
+// add puts a route's contribution in its places.
+func (a *assembly) add(u *unit) {
+	a.attach(u, 1)
+	if !a.place(u, (*envoy.RouteTable).Add) {
+		return
+	}
+	for _, r := range u.clusters {
+		a.resources[snapshot.Cluster].put(r)
+	}
+	for _, r := range u.endpoints {
+		a.resources[snapshot.Endpoint].put(r)
+	}
+	for _, s := range u.security {
+		a.policies.put(a.sealed(s))
+	}
+}
+
+// remove takes away what add has put.
+func (a *assembly) remove(u *unit) {
+	a.attach(u, -1)
+	if !a.place(u, (*envoy.RouteTable).Remove) {
+		return
+	}
+	for _, r := range u.clusters {
+		a.resources[snapshot.Cluster].drop(r.Name)
+	}
+	for _, r := range u.endpoints {
+		a.resources[snapshot.Endpoint].drop(r.Name)
+	}
+	for _, s := range u.security {
+		a.policies.drop(s.Ref)
+	}
+}
+
+// place puts a unit's entries into the tables or takes them away, and reports whether a listener of the
+// route serves.
+func (a *assembly) place(u *unit, change func(table *envoy.RouteTable, domain string, entries ...*envoy.Entry)) bool {
 	used := false
 	placed := map[[2]string]bool{} // an HTTPS listener has one configuration for all its addresses
 	for _, p := range u.placements {
@@ -127,84 +200,32 @@ func (a *assembly) route(u *unit) {
 			continue
 		}
 		used = true
-		hosts := a.hosts[p.listener.RouteConfig()]
+		config := p.listener.RouteConfig()
 		for _, h := range p.hostnames {
-			at := [2]string{p.listener.RouteConfig(), h}
+			at := [2]string{config, h}
 			if placed[at] && p.listener.TLS || a.isolated(p.listener, h) {
 				continue
 			}
 			placed[at] = true
-			hosts[h] = append(hosts[h], p.entries...)
+			change(a.tables[config], h, p.entries...)
 		}
 	}
-	if !used {
-		return
-	}
-	for _, r := range u.clusters {
-		a.put(snapshot.Cluster, r)
-	}
-	for _, r := range u.endpoints {
-		a.put(snapshot.Endpoint, r)
-	}
-	for _, s := range u.security {
-		a.policies[s.Ref] = s
-	}
+	return used
 }
 
-func (a *assembly) put(t snapshot.Type, r snapshot.Resource) { a.resources[t][r.Name] = r }
+func (a *assembly) sealed(s *policy.Security) snapshot.Policy {
+	return snapshot.Policy{Ref: s.Ref, Seal: a.builder.Seal(s.Ref), Spec: s.Spec, Data: s.Data}
+}
 
 func (a *assembly) snapshot() *snapshot.Snapshot {
-	for name, hosts := range a.hosts {
-		a.put(snapshot.Route, a.routeConfig(name, hosts))
+	out := &snapshot.Snapshot{Resources: map[snapshot.Type][]snapshot.Resource{}, Policies: a.policies.all()}
+	for t, shelf := range a.resources {
+		out.Resources[t] = shelf.all()
 	}
-	out := &snapshot.Snapshot{Resources: map[snapshot.Type][]snapshot.Resource{}, Data: a.data}
-	for t, byName := range a.resources {
-		all := make([]snapshot.Resource, 0, len(byName))
-		for _, r := range byName {
-			all = append(all, r)
-		}
-		slices.SortFunc(all, func(x, y snapshot.Resource) int { return cmp.Compare(x.Name, y.Name) })
-		out.Resources[t] = all
+	configs := make([]snapshot.Resource, 0, len(a.tables))
+	for _, name := range slices.Sorted(maps.Keys(a.tables)) {
+		configs = append(configs, a.tables[name].Resource())
 	}
-	for ref, s := range a.policies {
-		out.Policies = append(out.Policies, snapshot.Policy{Ref: ref, Seal: a.seal(ref), Spec: s.Spec})
-		maps.Copy(a.data, s.Data)
-	}
-	slices.SortFunc(out.Policies, func(x, y snapshot.Policy) int { return cmp.Compare(x.Ref, y.Ref) })
+	out.Resources[snapshot.Route] = configs
 	return out
-}
-
-func (a *assembly) seal(ref string) string {
-	seal, known := a.sealed[ref]
-	if !known {
-		seal = a.builder.Seal(ref)
-	}
-	a.seals[ref] = seal
-	return seal
-}
-
-func (a *assembly) routeConfig(name string, hosts map[string][]*envoy.Entry) snapshot.Resource {
-	if old, ok := a.prev[name]; ok && sameHosts(old.hosts, hosts) {
-		a.configs[name] = old
-		return old.result
-	}
-	all := make([]envoy.VirtualHost, 0, len(hosts))
-	for domain, entries := range hosts {
-		all = append(all, envoy.VirtualHost{Domain: domain, Entries: entries})
-	}
-	result := envoy.RouteConfig(name, all)
-	a.configs[name] = builtConfig{hosts: hosts, result: result}
-	return result
-}
-
-func sameHosts(a, b map[string][]*envoy.Entry) bool {
-	if len(a) != len(b) {
-		return false
-	}
-	for domain, entries := range a {
-		if other, ok := b[domain]; !ok || !slices.Equal(entries, other) {
-			return false
-		}
-	}
-	return true
 }

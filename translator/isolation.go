@@ -29,19 +29,18 @@ func (a *assembly) isolate(l *gatewayapi.Listener) {
 	if len(claimed) < 2 {
 		return
 	}
-	hosts := a.hosts[l.RouteConfig()]
+	table := a.tables[l.RouteConfig()]
 	for _, hostname := range claimed {
 		domain := hostname
 		if domain == "" {
 			domain = "*"
 		}
-		_, known := hosts[domain]
 		switch {
-		case known:
+		case table.Has(domain):
 		case l.TLS && hostname != l.Hostname:
-			hosts[domain] = []*envoy.Entry{envoy.Misdirected()}
+			table.Add(domain, envoy.Misdirected())
 		case hostname != "":
-			hosts[domain] = nil
+			table.Declare(domain)
 		}
 	}
 }

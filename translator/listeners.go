@@ -14,12 +14,12 @@ type listenerName struct {
 	name    string
 }
 
-// attach counts a route at each of its listeners, whether or not they serve (Gateway API,
+// attach counts a route, or with -1 no longer, at each of its listeners, whether or not they serve (Gateway API,
 // ListenerStatus.attachedRoutes).
-func (a *assembly) attach(u *unit) {
+func (a *assembly) attach(u *unit, count int) {
 	if len(u.placements) == 1 { // nearly always
 		l := u.placements[0].listener
-		a.attached[listenerName{l.Key(), l.Name}]++
+		a.attached[listenerName{l.Key(), l.Name}] += count
 		return
 	}
 	seen := make(map[listenerName]bool, len(u.placements))
@@ -27,7 +27,7 @@ func (a *assembly) attach(u *unit) {
 		name := listenerName{p.listener.Key(), p.listener.Name}
 		if !seen[name] {
 			seen[name] = true
-			a.attached[name]++
+			a.attached[name] += count
 		}
 	}
 }

@@ -2,10 +2,12 @@
 // clock, no goroutines; equal objects in any order give equal bytes.
 //
 // It is incremental: a [Result] remembers what each HTTPRoute, Gateway and policy contributed and what
-// was read for it, and the next translation reuses whatever still holds.
+// was read for it, and the next translation runs the rules that an edit concerns and takes the rest over.
 package translator
 
 import (
+	"sync/atomic"
+
 	"github.com/gatehouse-proxy/gatehouse/snapshot"
 	"github.com/gatehouse-proxy/gatehouse/translator/envoy"
 	"github.com/gatehouse-proxy/gatehouse/translator/gatewayapi"
@@ -45,7 +47,7 @@ func New(o Options) *Translator {
 	return &Translator{builder: &envoy.Builder{SealKey: o.SealKey}, classes: gatewayapi.Classes{Controllers: o.ControllerNames, Only: o.Gateway}, backends: gatewayapi.Backends{Private: o.PrivateDirs}}
 }
 
-// Result is a translation's outcome. Immutable.
+// Result is a translation's outcome. What it exports is immutable.
 type Result struct {
 	Snapshot   *snapshot.Snapshot
 	Conditions []status.Condition // sorted
@@ -53,68 +55,46 @@ type Result struct {
 	// Reused counts the pieces taken over from the previous Result.
 	Reused int
 
-	graph    *memo.Graph
-	input    *gatewayapi.Input
-	assembly *assembly
+	// state moves on to the Result that is translated from this one.
+	state atomic.Pointer[state]
 }
 
-// Translate translates a set. prev, which may be nil, must come from the same Translator; it changes
-// the cost, never the outcome.
+// Translate translates a set. prev, which may be nil, must come from the same Translator; it changes the
+// cost, never the outcome: with it an edit costs what depends on the edit. A second translation from the
+// same prev has nothing to build on and costs a full one.
 func (t *Translator) Translate(set *resource.Set, prev *Result) *Result {
-	if prev == nil {
-		prev = &Result{}
+	var s *state
+	if prev != nil {
+		s = prev.state.Swap(nil)
 	}
-	input := gatewayapi.NewInput(set, prev.input)
-	graph := memo.New(prev.graph, input.Leaf, input.Moved, t.rules())
-	a := newAssembly(t.builder, prev.assembly)
-	for _, g := range set.Gateways.All() {
-		a.gateway(memo.Value[*gatewayapi.Gateway](graph, memo.Key{Kind: gatewayapi.GatewayKind, Namespace: g.Namespace, Name: g.Name}))
+	if s == nil {
+		s = t.newState()
 	}
-	a.bind()
-	for _, r := range set.HTTPRoutes.All() {
-		a.route(memo.Value[*unit](graph, memo.Key{Kind: routeKind, Namespace: r.Namespace, Name: r.Name}))
-	}
-	t.unattached(set, graph, a)
-	a.conditions = append(a.conditions, unsupported(set)...)
-	a.conditions = append(a.conditions, orphans(set)...)
-	a.conditions = append(a.conditions, backendFaults(set, graph)...)
-	a.conditions = append(a.conditions, input.PolicyConditions(t.classes)...)
-	graph.Done()
-	return &Result{
-		Snapshot: a.snapshot(), Conditions: status.Sort(a.conditions), Listeners: a.listenerFacts(), Reused: graph.Reused(),
-		graph: graph, input: input, assembly: a.done(),
-	}
+	return s.translate(set)
 }
 
 func (t *Translator) rules() map[memo.Kind]memo.Rule {
 	return map[memo.Kind]memo.Rule{
 		gatewayapi.GatewayKind: t.classes.Rule,
+		gatewayapi.ForeignKind: t.classes.ForeignRule,
 		gatewayapi.BackendKind: t.backends.Rule,
+		gatewayapi.FitKind:     gatewayapi.FitRule,
 		policy.SecurityKind:    policy.SecurityRule,
 		policy.ExtensionKind:   policy.ExtensionRule,
 		routeKind:              t.routeRule,
+		orphanKind:             orphanRule,
+		deadEndKind:            deadEndRule,
 	}
 }
 
 // Policies resolves every SecurityPolicy by itself, whether or not its target exists, in the order of
 // namespace and name: for an authorizer whose callers name the policy.
 func (t *Translator) Policies(set *resource.Set) []*policy.Security {
-	graph := memo.New(nil, gatewayapi.NewInput(set, nil).Leaf, nil, t.rules())
+	s := t.newState()
+	s.input.Update(set)
 	all := make([]*policy.Security, 0, set.SecurityPolicies.Len())
 	for _, p := range set.SecurityPolicies.All() {
-		all = append(all, memo.Value[*policy.Security](graph, memo.Key{Kind: policy.SecurityKind, Namespace: p.Namespace, Name: p.Name}))
+		all = append(all, memo.Value[*policy.Security](s.graph, memo.Key{Kind: policy.SecurityKind, Namespace: p.Namespace, Name: p.Name}))
 	}
 	return all
-}
-
-// unattached resolves policies that no route uses, so that their faults are told all the same.
-func (t *Translator) unattached(set *resource.Set, graph *memo.Graph, a *assembly) {
-	for _, p := range set.SecurityPolicies.All() {
-		s := memo.Value[*policy.Security](graph, memo.Key{Kind: policy.SecurityKind, Namespace: p.Namespace, Name: p.Name})
-		a.conditions = append(a.conditions, s.Conditions...)
-	}
-	for _, p := range set.EnvoyExtensionPolicies.All() {
-		e := memo.Value[*policy.Extension](graph, memo.Key{Kind: policy.ExtensionKind, Namespace: p.Namespace, Name: p.Name})
-		a.conditions = append(a.conditions, e.Conditions...)
-	}
 }

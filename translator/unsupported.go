@@ -6,33 +6,38 @@ import (
 	"slices"
 	"strings"
 
+	egv1alpha1 "github.com/envoyproxy/gateway/api/v1alpha1"
+
+	"github.com/gatehouse-proxy/gatehouse/translator/memo"
 	"github.com/gatehouse-proxy/gatehouse/translator/resource"
 	"github.com/gatehouse-proxy/gatehouse/translator/status"
 )
 
-// unsupported tells of objects that this version reads and doesn't serve: silence would pass for
-// success. What must not be left out for security is refused where it would have applied.
-func unsupported(set *resource.Set) []status.Condition {
-	var all []status.Condition
-	tell(&all, "GRPCRoute", set.GRPCRoutes)
-	tell(&all, "TLSRoute", set.TLSRoutes)
-	tell(&all, "TCPRoute", set.TCPRoutes)
-	tell(&all, "UDPRoute", set.UDPRoutes)
-	tell(&all, "BackendTLSPolicy", set.BackendTLSPolicies)
-	tell(&all, "BackendTrafficPolicy", set.BackendTrafficPolicies)
-	tell(&all, "EnvoyPatchPolicy", set.EnvoyPatchPolicies)
-	tell(&all, "EnvoyProxy", set.EnvoyProxies)
-	tell(&all, "HTTPRouteFilter", set.HTTPRouteFilters)
-	for _, p := range set.ClientTrafficPolicies.All() {
+// unsupportedKinds are read and not served by this version.
+var unsupportedKinds = map[memo.Kind]bool{
+	"GRPCRoute": true, "TLSRoute": true, "TCPRoute": true, "UDPRoute": true, "BackendTLSPolicy": true,
+	"BackendTrafficPolicy": true, "EnvoyPatchPolicy": true, "EnvoyProxy": true, "HTTPRouteFilter": true,
+}
+
+// unsupported tells of an object, or fields of it, that this version reads and doesn't serve: silence would
+// pass for success. What must not be left out for security is refused where it would have applied.
+func unsupported(key memo.Key, object any) []status.Condition {
+	of := resource.Key{Kind: string(key.Kind), Namespace: key.Namespace, Name: key.Name}
+	if unsupportedKinds[key.Kind] && object != nil {
+		return []status.Condition{{
+			Object: of, Type: "Accepted", Reason: "UnsupportedKind",
+			Message: fmt.Sprintf("this version doesn't serve %s objects; it has no effect", key.Kind),
+		}}
+	}
+	if p, ok := object.(*egv1alpha1.ClientTrafficPolicy); ok {
 		if fields := otherFields(reflect.ValueOf(p.Spec), "PolicyTargetReferences", "ClientIPDetection", "TLS"); len(fields) > 0 {
-			all = append(all, status.Condition{
-				Object: resource.Key{Kind: "ClientTrafficPolicy", Namespace: p.Namespace, Name: p.Name},
-				Type:   "PartiallyInvalid", True: true, Reason: "UnsupportedValue",
+			return []status.Condition{{
+				Object: of, Type: "PartiallyInvalid", True: true, Reason: "UnsupportedValue",
 				Message: "this version doesn't serve spec." + strings.Join(fields, ", spec.") + "; they have no effect",
-			})
+			}}
 		}
 	}
-	return all
+	return nil
 }
 
 // otherFields lists the fields of a struct that are set and not known, by their JSON names.
@@ -45,14 +50,4 @@ func otherFields(spec reflect.Value, known ...string) []string {
 		}
 	}
 	return names
-}
-
-func tell[T resource.Object](all *[]status.Condition, kind string, objects resource.Table[T]) {
-	for _, o := range objects.All() {
-		*all = append(*all, status.Condition{
-			Object: resource.Key{Kind: kind, Namespace: o.GetNamespace(), Name: o.GetName()},
-			Type:   "Accepted", Reason: "UnsupportedKind",
-			Message: fmt.Sprintf("this version doesn't serve %s objects; it has no effect", kind),
-		})
-	}
 }

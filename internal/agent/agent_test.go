@@ -269,7 +269,7 @@ func TestRefusalNamesItsResource(t *testing.T) {
 		t.Errorf("rejections: %v", got)
 	}
 	refused := p.envoy.Stat(t, "listener_manager.lds.update_rejected")
-	p.agent.Apply(&snapshot.Snapshot{Resources: snap.Resources, Policies: snap.Policies, Data: snap.Data})
+	p.agent.Apply(&snapshot.Snapshot{Resources: snap.Resources, Policies: snap.Policies})
 	p.wait()
 	if again := p.envoy.Stat(t, "listener_manager.lds.update_rejected"); again != refused {
 		t.Errorf("the refused version was sent again")

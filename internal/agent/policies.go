@@ -6,11 +6,9 @@ import (
 	"log/slog"
 	"maps"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/gatehouse-proxy/gatehouse/exchange"
-	"github.com/gatehouse-proxy/gatehouse/security/config"
 	"github.com/gatehouse-proxy/gatehouse/security/policy"
 	"github.com/gatehouse-proxy/gatehouse/snapshot"
 	"github.com/gatehouse-proxy/gatehouse/translator/envoy"
@@ -20,28 +18,26 @@ import (
 // it took the newer configuration still ask for it.
 const linger = 60 * time.Second
 
-// policies holds what the authorizer enforces, by reference. Look-ups are lock-free; loading is not
-// concurrent with itself.
+// policies holds what the authorizer enforces, by reference. Look-ups are lock-free.
 type policies struct {
-	deps    policy.Deps
-	log     *slog.Logger
-	current atomic.Pointer[map[string]*loaded]
-	mu      sync.Mutex
+	deps   policy.Deps
+	log    *slog.Logger
+	loaded sync.Map // of *loaded by reference
+
+	mu      sync.Mutex // guards what follows, and changes of loaded
+	wanted  []snapshot.Policy
+	leaving map[string]time.Time // when what nothing refers to any more is dropped
+	faults  map[string]error
 }
 
-// loaded is one compiled policy with the data it was compiled from.
+// loaded is one compiled policy.
 type loaded struct {
-	policy  *policy.Policy
-	spec    *config.Policy
-	data    config.Data
-	seal    string
-	leaving time.Time // zero while referred to
+	policy *policy.Policy
+	of     snapshot.Policy
 }
 
 func newPolicies(deps policy.Deps, log *slog.Logger) *policies {
-	p := &policies{deps: deps, log: log}
-	p.current.Store(&map[string]*loaded{})
-	return p
+	return &policies{deps: deps, log: log, leaving: map[string]time.Time{}, faults: map[string]error{}}
 }
 
 // choose returns the authorizer of a request; nil for an unknown reference, which is denied.
@@ -50,10 +46,16 @@ func (p *policies) choose(r *exchange.Request) exchange.Authorizer {
 	if !ok {
 		return nil
 	}
-	if l, ok := (*p.current.Load())[ref]; ok {
+	if l := p.get(ref); l != nil {
 		return l
 	}
 	return nil
+}
+
+func (p *policies) get(ref string) *loaded {
+	l, _ := p.loaded.Load(ref)
+	found, _ := l.(*loaded)
+	return found
 }
 
 // Check decides, and puts the seal on what may pass: the proof that Envoy's last filter demands.
@@ -64,47 +66,45 @@ func (l *loaded) Check(ctx context.Context, r *exchange.Request) (exchange.Verdi
 	}
 	metadata := make(map[string]any, len(verdict.Metadata)+1)
 	maps.Copy(metadata, verdict.Metadata)
-	metadata[envoy.SealKey] = l.seal
+	metadata[envoy.SealKey] = l.of.Seal
 	verdict.Metadata = metadata
 	return verdict, nil
 }
 
 // load compiles what snap refers to and puts it in force, beside what is already loaded: until Envoy
 // has the new configuration it asks for the old policies. It returns why policies can't be used; those
-// deny with 503.
+// deny with 503. What is the same as in the snapshot before costs a comparison of pointers.
 func (p *policies) load(snap *snapshot.Snapshot, now time.Time) map[string]error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	old := *p.current.Load()
-	next := maps.Clone(old)
-	faults := map[string]error{}
-	inForce := make(map[string]bool, len(snap.Policies))
-	var replaced []*loaded
-	for _, want := range snap.Policies {
-		inForce[want.Ref] = true
-		have := old[want.Ref]
-		if have != nil && have.seal == want.Seal && sameData(have, want.Spec, snap.Data) {
-			next[want.Ref] = have.staying()
-		} else {
-			next[want.Ref] = p.compile(want, snap.Data)
-			replaced = append(replaced, have)
+	snapshot.PolicyChanges(p.wanted, snap.Policies, func(old, want *snapshot.Policy) {
+		if want == nil {
+			p.leaving[old.Ref] = now.Add(linger)
+			delete(p.faults, old.Ref)
+			return
 		}
-		if fault := next[want.Ref].policy.Fault(); fault != "" {
-			faults[want.Ref] = &PolicyError{Policy: want.Spec.Name, Message: fault}
+		delete(p.leaving, want.Ref)
+		p.take(*want)
+	})
+	p.wanted = snap.Policies
+	return maps.Clone(p.faults)
+}
+
+// take puts a policy in force, unless it is already.
+func (p *policies) take(want snapshot.Policy) {
+	have := p.get(want.Ref)
+	if have == nil || have.of.Seal != want.Seal || !maps.EqualFunc(have.of.Data, want.Data, bytes.Equal) {
+		l := p.compile(want)
+		p.loaded.Store(want.Ref, l)
+		if have != nil {
+			have.policy.Close()
 		}
+		have = l
 	}
-	for ref, l := range next {
-		if !inForce[ref] && l.leaving.IsZero() {
-			next[ref] = l.leavingAt(now.Add(linger))
-		}
+	delete(p.faults, want.Ref)
+	if fault := have.policy.Fault(); fault != "" {
+		p.faults[want.Ref] = &PolicyError{Policy: want.Spec.Name, Message: fault}
 	}
-	p.current.Store(&next)
-	for _, l := range replaced {
-		if l != nil {
-			l.policy.Close()
-		}
-	}
-	return faults
 }
 
 // PolicyError says why a policy can't be enforced; its routes answer 503.
@@ -112,66 +112,29 @@ type PolicyError struct{ Policy, Message string }
 
 func (e *PolicyError) Error() string { return "SecurityPolicy " + e.Policy + ": " + e.Message }
 
-func (p *policies) compile(want snapshot.Policy, data config.Data) *loaded {
+func (p *policies) compile(want snapshot.Policy) *loaded {
 	deps := p.deps
-	deps.Data = data
+	deps.Data = want.Data
 	compiled, err := policy.Compile(want.Spec, deps)
 	if err != nil {
 		p.log.Error("policy can't be enforced; its routes answer 503", "policy", want.Spec.Name, "error", err)
 		compiled = policy.Broken(want.Spec, deps, err)
 	}
-	return &loaded{policy: compiled, spec: want.Spec, data: relevant(want.Spec, data), seal: want.Seal}
-}
-
-// relevant picks what spec refers to.
-func relevant(spec *config.Policy, data config.Data) config.Data {
-	out := config.Data{}
-	for source := range spec.Sources {
-		if text, ok := data[source.Ref]; ok && source.Ref != "" {
-			out[source.Ref] = text
-		}
-	}
-	return out
-}
-
-// sameData reports whether a policy of the same reference was compiled from the same data.
-func sameData(have *loaded, spec *config.Policy, data config.Data) bool {
-	return maps.EqualFunc(have.data, relevant(spec, data), bytes.Equal)
-}
-
-func (l *loaded) staying() *loaded {
-	if l.leaving.IsZero() {
-		return l
-	}
-	kept := *l
-	kept.leaving = time.Time{}
-	return &kept
-}
-
-func (l *loaded) leavingAt(t time.Time) *loaded {
-	gone := *l
-	gone.leaving = t
-	return &gone
+	return &loaded{policy: compiled, of: want}
 }
 
 // sweep drops policies whose time is over.
 func (p *policies) sweep(now time.Time) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	next := maps.Clone(*p.current.Load())
-	var dropped []*loaded
-	for ref, l := range next {
-		if !l.leaving.IsZero() && l.leaving.Before(now) {
-			delete(next, ref)
-			dropped = append(dropped, l)
+	for ref, until := range p.leaving {
+		if !until.Before(now) {
+			continue
 		}
-	}
-	if len(dropped) == 0 {
-		return
-	}
-	p.current.Store(&next)
-	for _, l := range dropped {
-		l.policy.Close()
+		delete(p.leaving, ref)
+		if l, ok := p.loaded.LoadAndDelete(ref); ok {
+			l.(*loaded).policy.Close()
+		}
 	}
 }
 
@@ -179,11 +142,7 @@ func (p *policies) sweep(now time.Time) {
 func (p *policies) extend(now time.Time) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	next := maps.Clone(*p.current.Load())
-	for ref, l := range next {
-		if !l.leaving.IsZero() {
-			next[ref] = l.leavingAt(now.Add(linger))
-		}
+	for ref := range p.leaving {
+		p.leaving[ref] = now.Add(linger)
 	}
-	p.current.Store(&next)
 }

@@ -56,7 +56,7 @@ func (c *Checked) compile(t *translator.Translator) {
 	inForce := map[string]bool{}
 	for _, p := range c.Result.Snapshot.Policies {
 		inForce[p.Spec.Name] = true
-		c.Facts = append(c.Facts, compileFaults(p.Spec, policy.Deps{Data: c.Result.Snapshot.Data, JWKS: fetcher, Bundles: bundles, Logger: log})...)
+		c.Facts = append(c.Facts, compileFaults(p.Spec, policy.Deps{Data: p.Data, JWKS: fetcher, Bundles: bundles, Logger: log})...)
 	}
 	for _, s := range t.Policies(c.Set) {
 		if !inForce[s.Spec.Name] {

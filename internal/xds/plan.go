@@ -1,6 +1,7 @@
 package xds
 
 import (
+	"cmp"
 	"slices"
 
 	discovery "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
@@ -8,8 +9,9 @@ import (
 	"github.com/gatehouse-proxy/gatehouse/snapshot"
 )
 
-// difference plans the messages from what was sent to the present world.
-func (st *stream) difference() []operation {
+// difference plans the messages from what was sent to the present world. If all of an older world was
+// sent, only what has changed since is looked at; old is nil if it wasn't.
+func (st *stream) difference(old *world) []operation {
 	var plan []operation
 	endpoints := map[string]bool{} // assignments that a changed cluster needs again, changed or not
 	for _, kind := range snapshot.Types() {
@@ -23,7 +25,7 @@ func (st *stream) difference() []operation {
 		if wildcard(kind) && state.silent && len(st.world.snap.Resources[kind]) == 0 {
 			plan = append(plan, operation{kind: kind, empty: true})
 		}
-		for _, r := range st.world.snap.Resources[kind] {
+		for _, r := range st.candidates(kind, old, endpoints) {
 			if !st.due(kind, state, r, endpoints) {
 				continue
 			}
@@ -33,7 +35,29 @@ func (st *stream) difference() []operation {
 			}
 		}
 	}
-	return append(plan, st.removals()...)
+	return append(plan, st.removals(old)...)
+}
+
+// candidates lists, by name, what of a kind may have to be sent.
+func (st *stream) candidates(kind snapshot.Type, old *world, endpoints map[string]bool) []snapshot.Resource {
+	if old == nil {
+		return st.world.snap.Resources[kind]
+	}
+	var all []snapshot.Resource
+	snapshot.ResourceChanges(old.snap.Resources[kind], st.world.snap.Resources[kind], func(was, is *snapshot.Resource) {
+		if is != nil && !(kind == snapshot.Endpoint && endpoints[is.Name]) {
+			all = append(all, *is)
+		}
+	})
+	if kind == snapshot.Endpoint {
+		for name := range endpoints {
+			if r, ok := st.world.resource(kind, name); ok {
+				all = append(all, r)
+			}
+		}
+		slices.SortFunc(all, func(a, b snapshot.Resource) int { return cmp.Compare(a.Name, b.Name) })
+	}
+	return all
 }
 
 // due reports whether r has to be sent. A changed EDS cluster whose assignment isn't sent again warms
@@ -47,7 +71,7 @@ func (st *stream) due(kind snapshot.Type, state *typeState, r snapshot.Resource,
 }
 
 // removals lists what Envoy still has and the world has not, listeners first: they hold on to the rest.
-func (st *stream) removals() []operation {
+func (st *stream) removals(old *world) []operation {
 	var plan []operation
 	kinds := snapshot.Types()
 	slices.Reverse(kinds)
@@ -56,14 +80,7 @@ func (st *stream) removals() []operation {
 		if state == nil {
 			continue
 		}
-		var gone []string
-		for name := range state.sent {
-			if _, ok := st.world.resource(kind, name); !ok {
-				gone = append(gone, name)
-			}
-		}
-		slices.Sort(gone)
-		for _, name := range gone {
+		for _, name := range st.gone(kind, state, old) {
 			if removable(kind) {
 				plan = append(plan, operation{kind: kind, name: name, remove: true})
 			} else {
@@ -72,6 +89,29 @@ func (st *stream) removals() []operation {
 		}
 	}
 	return plan
+}
+
+// gone lists, by name, what was sent and isn't in the present world.
+func (st *stream) gone(kind snapshot.Type, state *typeState, old *world) []string {
+	var names []string
+	if old != nil {
+		snapshot.ResourceChanges(old.snap.Resources[kind], st.world.snap.Resources[kind], func(was, is *snapshot.Resource) {
+			if is != nil {
+				return
+			}
+			if _, sent := state.sent[was.Name]; sent {
+				names = append(names, was.Name)
+			}
+		})
+		return names
+	}
+	for name := range state.sent {
+		if _, ok := st.world.resource(kind, name); !ok {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return names
 }
 
 // handle takes a request: a subscription change, an answer to a message, or both.
@@ -105,6 +145,7 @@ func (st *stream) handle(request *discovery.DeltaDiscoveryRequest) error {
 		return nil
 	}
 	if first && wildcard(kind) {
+		st.settled = nil
 		st.replan()
 		return nil
 	}

@@ -65,7 +65,7 @@ func (s *Server) Register(r grpc.ServiceRegistrar) {
 // older one go on from where they are.
 func (s *Server) Publish(snap *snapshot.Snapshot) {
 	s.mu.Lock()
-	s.current = newWorld(snap)
+	s.current = &world{snap: snap}
 	streams := make([]*stream, 0, len(s.streams))
 	for st := range s.streams {
 		streams = append(streams, st)

@@ -28,6 +28,7 @@ type stream struct {
 
 	types   map[snapshot.Type]*typeState
 	world   *world
+	settled *world // the world of which all was sent; nil in the middle of a plan
 	plan    []operation
 	gate    *time.Timer // running while the plan waits for clusters
 	pending map[string]resourceID
@@ -154,6 +155,7 @@ func (st *stream) waiting() bool {
 func (st *stream) openGate() {
 	st.closeGate()
 	st.plan = st.plan[1:]
+	st.settle()
 }
 
 // closeGate forgets the clock of a gate.
@@ -172,6 +174,7 @@ func (st *stream) advance() error {
 		return nil
 	}
 	st.plan = st.plan[1:]
+	defer st.settle()
 	switch {
 	case op.remove:
 		return st.sendRemoval(op.kind, op.name)
@@ -197,7 +200,15 @@ func (st *stream) refresh() {
 // replan plans anew from what was sent so far.
 func (st *stream) replan() {
 	st.closeGate()
-	st.plan = st.difference()
+	st.plan, st.settled = st.difference(st.settled), nil
+	st.settle()
+}
+
+// settle notes that a plan is done.
+func (st *stream) settle() {
+	if len(st.plan) == 0 {
+		st.settled = st.world
+	}
 }
 
 func (st *stream) reportSync() {
@@ -212,20 +223,12 @@ func (st *stream) reportSync() {
 	}
 }
 
-// complete reports whether Envoy has asked for clusters and listeners, and got every name it asked for.
+// complete reports whether Envoy has asked for clusters and listeners. What it has asked for by name was
+// sent when it asked, or is part of the plan.
 func (st *stream) complete() bool {
 	for _, t := range snapshot.Types() {
-		state := st.types[t]
-		if state == nil {
-			if wildcard(t) {
-				return false
-			}
-			continue
-		}
-		for name := range state.subscribed {
-			if _, exists := st.world.resource(t, name); exists && state.sent[name] == "" {
-				return false
-			}
+		if wildcard(t) && st.types[t] == nil {
+			return false
 		}
 	}
 	return true

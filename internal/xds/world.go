@@ -1,28 +1,22 @@
 package xds
 
-import "github.com/gatehouse-proxy/gatehouse/snapshot"
+import (
+	"cmp"
+	"slices"
 
-// world is a snapshot with its resources by name.
-type world struct {
-	snap   *snapshot.Snapshot
-	byName map[snapshot.Type]map[string]snapshot.Resource
-}
+	"github.com/gatehouse-proxy/gatehouse/snapshot"
+)
 
-func newWorld(snap *snapshot.Snapshot) *world {
-	w := &world{snap: snap, byName: map[snapshot.Type]map[string]snapshot.Resource{}}
-	for _, t := range snapshot.Types() {
-		names := make(map[string]snapshot.Resource, len(snap.Resources[t]))
-		for _, r := range snap.Resources[t] {
-			names[r.Name] = r
-		}
-		w.byName[t] = names
-	}
-	return w
-}
+// world is a snapshot of which resources are looked up by name.
+type world struct{ snap *snapshot.Snapshot }
 
 func (w *world) resource(t snapshot.Type, name string) (snapshot.Resource, bool) {
-	r, ok := w.byName[t][name]
-	return r, ok
+	all := w.snap.Resources[t]
+	at, ok := slices.BinarySearchFunc(all, name, func(r snapshot.Resource, name string) int { return cmp.Compare(r.Name, name) })
+	if !ok {
+		return snapshot.Resource{}, false
+	}
+	return all[at], true
 }
 
 // wildcard types are sent whole; of the others Envoy asks for the names it needs.

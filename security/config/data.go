@@ -17,3 +17,14 @@ func (d Data) Resolve(s Source) ([]byte, error) {
 	}
 	return contents, nil
 }
+
+// For picks the entries that a policy refers to.
+func (d Data) For(p *Policy) Data {
+	out := Data{}
+	for source := range p.Sources {
+		if contents, ok := d[source.Ref]; ok && source.Ref != "" {
+			out[source.Ref] = contents
+		}
+	}
+	return out
+}

@@ -14,5 +14,6 @@ func Misdirected() *Entry { return misdirected }
 func misdirectedEntry() *Entry {
 	r := &route.Route{Name: "misdirected", Match: pathMatch(nil)}
 	respond(r, 421)
-	return &Entry{Order: order(&gatewayv1.HTTPRouteMatch{}, 0), Body: marshal(r)}
+	entry := newEntry(order(&gatewayv1.HTTPRouteMatch{}, 0), marshal(r))
+	return &entry
 }

@@ -64,12 +64,12 @@ const trial = "trial"
 
 // Trial is a bootstrap of nothing but these routes, for `envoy --mode validate`.
 func Trial(pieces []Piece) ([]byte, error) {
-	host := VirtualHost{Domain: "*"}
+	table := NewRouteTable(trial)
 	for _, p := range pieces {
-		host.Entries = append(host.Entries, &Entry{Body: p.Body})
+		table.Add("*", &Entry{Body: p.Body})
 	}
 	config := &route.RouteConfiguration{}
-	if err := proto.Unmarshal(RouteConfig(trial, []VirtualHost{host}).Body, config); err != nil {
+	if err := proto.Unmarshal(table.Resource().Body, config); err != nil {
 		return nil, err
 	}
 	config.ValidateClusters = boolean(false)

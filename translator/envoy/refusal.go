@@ -15,7 +15,7 @@ func (b *Builder) refusal(rule *Rule, m *gatewayv1.HTTPRouteMatch, index int) En
 	match, _ := routeMatch(wide)
 	refused := *rule
 	refused.Fault, refused.FaultStatus = "a match can't be expressed", 500
-	return Entry{Order: order(m, index), Body: marshal(b.route(&refused, wide, match))}
+	return newEntry(order(m, index), marshal(b.route(&refused, wide, match)))
 }
 
 // anything is the expression for every value of a field that is there.

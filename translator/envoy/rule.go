@@ -48,12 +48,6 @@ type Source struct {
 	Annotations           map[string]string
 }
 
-// Entry is one Envoy route, serialized, with its place among others.
-type Entry struct {
-	Order Order
-	Body  []byte
-}
-
 // Routes builds the Envoy routes of a rule: one for each match, and for a rule with CORS a twin that
 // answers preflights, since a rule that matches a method or a header never sees them.
 // faults names matches that can't be expressed; they answer 500.
@@ -71,12 +65,12 @@ func (b *Builder) Routes(rule *Rule) (entries []Entry, faults []string) {
 			continue
 		}
 		main := b.route(rule, m, match)
-		entries = append(entries, Entry{Order: order(m, i), Body: marshal(main)})
+		entries = append(entries, newEntry(order(m, i), marshal(main)))
 		if rule.cors() != nil {
-			entries = append(entries, Entry{Order: order(m, i).twin(), Body: marshal(b.preflight(rule, m))})
+			entries = append(entries, newEntry(order(m, i).twin(), marshal(b.preflight(rule, m))))
 		}
 		for _, narrower := range slices.Concat(b.withPort(rule, m), crossOrigin(rule, main), b.held(rule, m)) {
-			entries = append(entries, Entry{Order: order(m, i).first(), Body: marshal(narrower)})
+			entries = append(entries, newEntry(order(m, i).first(), marshal(narrower)))
 		}
 	}
 	return entries, faults

@@ -133,6 +133,15 @@ func (c Classes) ours(v *memo.View, name string) bool {
 	return slices.Contains(c.Controllers, string(class.Spec.ControllerName))
 }
 
+// Serves reports whether the Gateway is ours. A class that isn't there is: see [Classes.Rule].
+func (c Classes) Serves(set *resource.Set, gateway *gatewayv1.Gateway) bool {
+	if c.Only != "" && c.Only != gateway.Namespace+"/"+gateway.Name {
+		return false
+	}
+	class, ok := set.GatewayClasses.Get("", string(gateway.Spec.GatewayClassName))
+	return !ok || slices.Contains(c.Controllers, string(class.Spec.ControllerName))
+}
+
 // listenAddresses returns the IP addresses to bind, all interfaces by default.
 func listenAddresses(gateway *gatewayv1.Gateway) (addresses []string, fault string) {
 	for _, a := range gateway.Spec.Addresses {

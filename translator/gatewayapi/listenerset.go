@@ -1,9 +1,6 @@
 package gatewayapi
 
 import (
-	"cmp"
-	"slices"
-
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
@@ -24,16 +21,6 @@ func GatewayOf(set *gatewayv1.ListenerSet) resource.Key {
 		key.Namespace = string(*set.Spec.ParentRef.Namespace)
 	}
 	return key
-}
-
-// byAge sorts as conflicts are decided: the older first, then the lesser by namespace and name.
-func byAge(sets []*gatewayv1.ListenerSet) []*gatewayv1.ListenerSet {
-	sorted := slices.Clone(sets)
-	slices.SortStableFunc(sorted, func(a, b *gatewayv1.ListenerSet) int {
-		return cmp.Or(a.CreationTimestamp.Compare(b.CreationTimestamp.Time),
-			cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Name, b.Name))
-	})
-	return sorted
 }
 
 // parentGateway resolves the Gateway that a parentRef means, by itself or by a ListenerSet of it.

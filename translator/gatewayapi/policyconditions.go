@@ -8,74 +8,92 @@ import (
 
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
+	"github.com/gatehouse-proxy/gatehouse/translator/memo"
 	"github.com/gatehouse-proxy/gatehouse/translator/resource"
 	"github.com/gatehouse-proxy/gatehouse/translator/status"
 )
 
-// Serves reports whether the Gateway is ours. A class that isn't there is: see [Classes.Rule].
-func (c Classes) Serves(set *resource.Set, gateway *gatewayv1.Gateway) bool {
-	if c.Only != "" && c.Only != gateway.Namespace+"/"+gateway.Name {
-		return false
+// fitKind is the kind of [Fit] values, foreignKind that of whether a Gateway is another controller's.
+const (
+	FitKind     memo.Kind = "fit of policies"
+	ForeignKind memo.Kind = "foreign Gateway"
+)
+
+// ForeignRule reports whether a Gateway belongs to another controller. A class that isn't there is ours.
+func (c Classes) ForeignRule(v *memo.View, key memo.Key) any {
+	gateway := memo.Read[*gatewayv1.Gateway](v, memo.Key{Kind: "Gateway", Namespace: key.Namespace, Name: key.Name})
+	return gateway != nil && (c.Only != "" && c.Only != key.Namespace+"/"+key.Name || !c.ours(v, string(gateway.Spec.GatewayClassName)))
+}
+
+// Fit tells how the policies of one kind fit one object that they target: a target that doesn't exist,
+// policies that lose against another one, and where they hide those of Gateways. Immutable.
+type Fit struct {
+	// Conditions' Ancestor is the target, as [Target.String] writes it.
+	Conditions []status.Condition
+	// Hides are the policies that don't apply where one of these does.
+	Hides []Hide
+}
+
+// Hide says that a policy at one of its targets doesn't apply where a nearer one does.
+type Hide struct {
+	Policy resource.Key
+	At     Target
+	By     string // the nearer one and its target
+}
+
+// FitOf returns the key of the [Fit] of an index's list, and false for a key of another kind.
+func FitOf(list memo.Key) (memo.Key, bool) {
+	kind, ok := strings.CutPrefix(string(list.Kind), string(policiesOf))
+	return memo.Key{Kind: FitKind, Namespace: list.Namespace, Name: kind + "/" + list.Name}, ok
+}
+
+// FitRule makes a [Fit]. Of objects of other controllers there is nothing to tell.
+func FitRule(v *memo.View, key memo.Key) any {
+	targetKind, rest, _ := strings.Cut(key.Name, "/")
+	policyKind, name, _ := strings.Cut(rest, "/")
+	f := &fitting{view: v, fit: &Fit{}}
+	target := Target{Kind: targetKind, Namespace: key.Namespace, Name: name}
+	if f.foreign(target) {
+		return f.fit
 	}
-	class, ok := set.GatewayClasses.Get("", string(gateway.Spec.GatewayClassName))
-	return !ok || slices.Contains(c.Controllers, string(class.Spec.ControllerName))
-}
-
-// PolicyConditions tells how policies and their targets fit: targets that don't exist, policies that
-// lose against another of their kind, and policies of Gateways that are hidden at some routes. The
-// Ancestor of such a condition is the target, as [Target.String] writes it.
-func (in *Input) PolicyConditions(classes Classes) []status.Condition {
-	c := &policyConditions{set: in.Set, classes: classes, hidden: map[hiding][]string{}}
-	for key, list := range in.policies {
-		policyKind, name, _ := strings.Cut(key.Name, "/")
-		target := Target{Kind: strings.TrimPrefix(string(key.Kind), string(policiesOf)), Namespace: key.Namespace, Name: name}
-		if c.foreign(target) {
-			continue // another controller tells
-		}
-		c.list(policyKind, target, list.Items)
-		c.hide(in, policyKind, target, list.Items)
+	if list := f.list(policyKind, target); list != nil {
+		f.compare(policyKind, target, list.Items)
+		f.hide(policyKind, target, list.Items)
 	}
-	c.unselective()
-	c.overridden()
-	return c.all
+	return f.fit
 }
 
-type policyConditions struct {
-	set     *resource.Set
-	classes Classes
-	all     []status.Condition
-	hidden  map[hiding][]string // what hides the policy at its target
+type fitting struct {
+	view *memo.View
+	fit  *Fit
 }
 
-// hiding is a policy at one of its targets.
-type hiding struct {
-	policy resource.Key
-	target Target
+func (f *fitting) list(policyKind string, target Target) *List[Targeting] {
+	return memo.Read[*List[Targeting]](f.view, targetKey(policyKind, target.Kind, target.Namespace, target.Name))
 }
 
-func (c *policyConditions) foreign(target Target) bool {
-	gateway, ok := c.set.Gateways.Get(target.Namespace, target.Name)
-	return target.Kind == "Gateway" && ok && !c.classes.Serves(c.set, gateway)
+func (f *fitting) foreign(target Target) bool {
+	return target.Kind == "Gateway" && memo.Read[bool](f.view, memo.Key{Kind: ForeignKind, Namespace: target.Namespace, Name: target.Name})
 }
 
-func (c *policyConditions) refuse(policy resource.Key, target Target, reason gatewayv1.PolicyConditionReason, format string, args ...any) {
-	c.all = append(c.all, status.Condition{
+func (f *fitting) refuse(policy resource.Key, target Target, reason gatewayv1.PolicyConditionReason, format string, args ...any) {
+	f.fit.Conditions = append(f.fit.Conditions, status.Condition{
 		Object: policy, Ancestor: target.String(), Type: "Accepted", Reason: string(reason), Message: fmt.Sprintf(format, args...),
 	})
 }
 
-// list takes the policies of one kind for one object, the one that prevails first.
-func (c *policyConditions) list(policyKind string, target Target, items []Targeting) {
+// compare takes the policies of one kind for one object, the one that prevails first.
+func (f *fitting) compare(policyKind string, target Target, items []Targeting) {
 	winners := map[string]Targeting{}
 	for _, t := range items {
 		at := target
 		at.Section = t.Section
-		switch fault := c.missing(policyKind, at); {
+		switch fault := f.missing(policyKind, at); {
 		case fault != "":
-			c.refuse(t.Key(), at, gatewayv1.PolicyReasonTargetNotFound, "%s", fault)
+			f.refuse(t.Key(), at, gatewayv1.PolicyReasonTargetNotFound, "%s", fault)
 		default:
 			if winner, taken := winners[t.Section]; taken {
-				c.refuse(t.Key(), at, gatewayv1.PolicyReasonConflicted,
+				f.refuse(t.Key(), at, gatewayv1.PolicyReasonConflicted,
 					"%s is attached to %s already and is used, since it is older or first by name; target something else or merge the two",
 					winner.Key(), at)
 				continue
@@ -86,11 +104,11 @@ func (c *policyConditions) list(policyKind string, target Target, items []Target
 }
 
 // missing says why a target isn't there, "" if it is.
-func (c *policyConditions) missing(policyKind string, target Target) string {
+func (f *fitting) missing(policyKind string, target Target) string {
 	if policyKind == "ClientTrafficPolicy" && target.Kind != "Gateway" && target.Kind != "ListenerSet" {
 		return fmt.Sprintf("a ClientTrafficPolicy can't be for a %s; target the Gateway", target.Kind)
 	}
-	sections, exists := sectionsOf(c.set, target)
+	sections, exists := sectionsOf(f.view, target)
 	switch {
 	case !exists:
 		return fmt.Sprintf("%s %s/%s doesn't exist; a policy's target must be in its own namespace", target.Kind, target.Namespace, target.Name)
@@ -109,7 +127,7 @@ func known(sections []string) string {
 
 // hide notes where policies don't apply because one of the same kind is nearer: a section's hides that of
 // the whole object, a route's or ListenerSet's that of the Gateway.
-func (c *policyConditions) hide(in *Input, policyKind string, target Target, items []Targeting) {
+func (f *fitting) hide(policyKind string, target Target, items []Targeting) {
 	nearest := items[:0:0]
 	whole, ok := atSection(items, "")
 	if ok {
@@ -122,62 +140,68 @@ func (c *policyConditions) hide(in *Input, policyKind string, target Target, ite
 		}
 		seen[t.Section] = true
 		if ok {
-			c.hideBy(whole.Key(), target, target, t)
+			f.hideBy(whole.Key(), target, target, t)
 		} else {
 			nearest = append(nearest, t)
 		}
 	}
-	for _, outer := range outerTargets(c.set, target) {
-		if c.foreign(outer) {
+	for _, outer := range f.outerTargets(target) {
+		if f.foreign(outer) {
 			continue
 		}
-		for _, hidden := range outer.policies(in, policyKind) {
+		for _, hidden := range f.policies(policyKind, outer) {
 			at := outer
 			at.Section = hidden.Section
 			for _, t := range nearest {
-				c.hideBy(hidden.Key(), at, target, t)
+				f.hideBy(hidden.Key(), at, target, t)
 			}
 		}
 	}
 }
 
 // hideBy notes that a policy at one of its targets doesn't apply where another one does.
-func (c *policyConditions) hideBy(hidden resource.Key, at, where Target, by Targeting) {
-	if hidden == by.Key() || c.merges(by) {
+func (f *fitting) hideBy(hidden resource.Key, at, where Target, by Targeting) {
+	if hidden == by.Key() || f.merges(by) {
 		return
 	}
 	where.Section = by.Section
-	key := hiding{hidden, at}
-	c.hidden[key] = append(c.hidden[key], fmt.Sprintf("%s (%s)", where, by.Key()))
+	f.fit.Hides = append(f.fit.Hides, Hide{Policy: hidden, At: at, By: fmt.Sprintf("%s (%s)", where, by.Key())})
 }
 
 // outerTargets are the Gateways whose policies apply to a target unless it has its own.
-func outerTargets(set *resource.Set, target Target) []Target {
+func (f *fitting) outerTargets(target Target) []Target {
+	var parents []gatewayv1.ParentReference
 	switch target.Kind {
 	case "ListenerSet":
 		kind := gatewayv1.Kind(target.Kind)
-		return ParentTargets(set, target.Namespace, []gatewayv1.ParentReference{{Kind: &kind, Name: gatewayv1.ObjectName(target.Name)}})
+		parents = []gatewayv1.ParentReference{{Kind: &kind, Name: gatewayv1.ObjectName(target.Name)}}
 	case "HTTPRoute":
-		if route, ok := set.HTTPRoutes.Get(target.Namespace, target.Name); ok {
-			return ParentTargets(set, route.Namespace, route.Spec.ParentRefs)
+		if route := readTarget[*gatewayv1.HTTPRoute](f.view, target); route != nil {
+			parents = route.Spec.ParentRefs
 		}
 	case "GRPCRoute":
-		if route, ok := set.GRPCRoutes.Get(target.Namespace, target.Name); ok {
-			return ParentTargets(set, route.Namespace, route.Spec.ParentRefs)
+		if route := readTarget[*gatewayv1.GRPCRoute](f.view, target); route != nil {
+			parents = route.Spec.ParentRefs
 		}
 	}
-	return nil
+	return ParentTargets(f.listenerSet, target.Namespace, parents)
+}
+
+func (f *fitting) listenerSet(namespace, name string) (*gatewayv1.ListenerSet, bool) {
+	set := memo.Read[*gatewayv1.ListenerSet](f.view, memo.Key{Kind: "ListenerSet", Namespace: namespace, Name: name})
+	return set, set != nil
 }
 
 // merges reports whether a policy takes up those further out instead of hiding them (mergeType).
-func (c *policyConditions) merges(t Targeting) bool {
+func (f *fitting) merges(t Targeting) bool {
+	key := memo.Key{Kind: memo.Kind(t.Kind), Namespace: t.Namespace, Name: t.Name}
 	switch t.Kind {
 	case "SecurityPolicy":
-		p, ok := c.set.SecurityPolicies.Get(t.Namespace, t.Name)
-		return ok && p.Spec.MergeType != nil
+		p := memo.Read[*resource.SecurityPolicy](f.view, key)
+		return p != nil && p.Spec.MergeType != nil
 	case "EnvoyExtensionPolicy":
-		p, ok := c.set.EnvoyExtensionPolicies.Get(t.Namespace, t.Name)
-		return ok && p.Spec.MergeType != nil
+		p := memo.Read[*resource.EnvoyExtensionPolicy](f.view, key)
+		return p != nil && p.Spec.MergeType != nil
 	}
 	return false
 }
@@ -191,16 +215,16 @@ func atSection(items []Targeting, section string) (Targeting, bool) {
 	return Targeting{}, false
 }
 
-// policies lists those of the whole Gateway, and of its section if the parent names one.
-func (t Target) policies(in *Input, policyKind string) []Targeting {
-	list := in.policies[targetKey(policyKind, t.Kind, t.Namespace, t.Name)]
+// policies lists those of a whole object, and of its section if the target names one.
+func (f *fitting) policies(policyKind string, target Target) []Targeting {
+	list := f.list(policyKind, target)
 	if list == nil {
 		return nil
 	}
 	var all []Targeting
 	seen := map[string]bool{}
 	for _, item := range list.Items {
-		if !seen[item.Section] && (item.Section == "" || t.Section == "" || item.Section == t.Section) {
+		if !seen[item.Section] && (item.Section == "" || target.Section == "" || item.Section == target.Section) {
 			seen[item.Section] = true
 			all = append(all, item)
 		}
@@ -208,46 +232,77 @@ func (t Target) policies(in *Input, policyKind string) []Targeting {
 	return all
 }
 
+// Hidden collects what hides each policy at each of its targets.
+type Hidden map[Hiding][]string // sorted
+
+// Hiding is a policy at one of its targets.
+type Hiding struct {
+	Policy resource.Key
+	At     Target
+}
+
+// Replace takes the hides of a [Fit] in place of those it had before, and calls yield for every policy and
+// target about which there is something else to tell now.
+func (h Hidden) Replace(old, now []Hide, yield func(Hiding)) {
+	if slices.Equal(old, now) {
+		return
+	}
+	for _, one := range old {
+		key := Hiding{one.Policy, one.At}
+		at, _ := slices.BinarySearch(h[key], one.By)
+		h[key] = slices.Delete(h[key], at, at+1)
+	}
+	for _, one := range now {
+		key := Hiding{one.Policy, one.At}
+		at, _ := slices.BinarySearch(h[key], one.By)
+		h[key] = slices.Insert(h[key], at, one.By)
+	}
+	for _, one := range slices.Concat(old, now) {
+		key := Hiding{one.Policy, one.At}
+		if by, known := h[key]; known && len(by) == 0 {
+			delete(h, key)
+		}
+		yield(key)
+	}
+}
+
 // named is how many of the objects that hide a policy are listed.
 const named = 5
 
-func (c *policyConditions) overridden() {
-	for at, by := range c.hidden {
-		slices.Sort(by)
-		by = slices.Compact(by)
-		rest := ""
-		if len(by) > named {
-			rest = fmt.Sprintf(" and %d more", len(by)-named)
-			by = by[:named]
-		}
-		c.all = append(c.all, status.Condition{
-			Object: at.policy, Ancestor: at.target.String(), Type: "Overridden", True: true, Reason: "Overridden",
-			Message: "doesn't apply where a nearer policy does: " + strings.Join(by, ", ") + rest,
-		})
+// Condition tells what hides a policy at a target; false if nothing does.
+func (h Hidden) Condition(key Hiding) (status.Condition, bool) {
+	by := slices.Compact(slices.Clone(h[key]))
+	if len(by) == 0 {
+		return status.Condition{}, false
 	}
+	rest := ""
+	if len(by) > named {
+		rest = fmt.Sprintf(" and %d more", len(by)-named)
+		by = by[:named]
+	}
+	return status.Condition{
+		Object: key.Policy, Ancestor: key.At.String(), Type: "Overridden", True: true, Reason: "Overridden",
+		Message: "doesn't apply where a nearer policy does: " + strings.Join(by, ", ") + rest,
+	}, true
 }
 
-// unselective tells of selectors that select nothing.
-func (c *policyConditions) unselective() {
-	for _, table := range policyTables(c.set) {
-		table.each(func(object resource.Object, refs policyReferences) {
-			if len(refs.TargetSelectors) == 0 {
-				return
-			}
-			if len((found{object, refs}).targets(c.set)) == 0 {
-				c.all = append(c.all, status.Condition{
-					Object: resource.Key{Kind: table.kind, Namespace: object.GetNamespace(), Name: object.GetName()},
-					Type:   "Accepted", Reason: string(gatewayv1.PolicyReasonTargetNotFound),
-					Message: "spec.targetSelectors select no object of namespace " + object.GetNamespace() + "; check the labels",
-				})
-			}
-		})
+// Unselective tells of policies whose selectors select nothing.
+func (in *Input) Unselective() []status.Condition {
+	var all []status.Condition
+	for key := range in.policies.selecting {
+		if len(in.policies.targets[key]) == 0 {
+			all = append(all, status.Condition{
+				Object: key, Type: "Accepted", Reason: string(gatewayv1.PolicyReasonTargetNotFound),
+				Message: "spec.targetSelectors select no object of namespace " + key.Namespace + "; check the labels",
+			})
+		}
 	}
+	return all
 }
 
 // ParentTargets lists the Gateways among parentRefs, each with the section that is named, sorted. A
-// ListenerSet stands for its Gateway.
-func ParentTargets(set *resource.Set, namespace string, refs []gatewayv1.ParentReference) []Target {
+// ListenerSet, as listenerSets finds it, stands for its Gateway.
+func ParentTargets(listenerSets func(namespace, name string) (*gatewayv1.ListenerSet, bool), namespace string, refs []gatewayv1.ParentReference) []Target {
 	var all []Target
 	for _, ref := range refs {
 		t := Target{Kind: "Gateway", Namespace: namespace, Name: string(ref.Name)}
@@ -261,7 +316,7 @@ func ParentTargets(set *resource.Set, namespace string, refs []gatewayv1.ParentR
 			t.Section = string(*ref.SectionName)
 		}
 		if t.Kind == "ListenerSet" {
-			if of, ok := set.ListenerSets.Get(t.Namespace, t.Name); ok {
+			if of, ok := listenerSets(t.Namespace, t.Name); ok {
 				gateway := GatewayOf(of)
 				t = Target{Kind: gateway.Kind, Namespace: gateway.Namespace, Name: gateway.Name}
 			}

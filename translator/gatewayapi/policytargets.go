@@ -1,14 +1,12 @@
 package gatewayapi
 
 import (
-	egv1alpha1 "github.com/envoyproxy/gateway/api/v1alpha1"
+	corev1 "k8s.io/api/core/v1"
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
+	"github.com/gatehouse-proxy/gatehouse/translator/memo"
 	"github.com/gatehouse-proxy/gatehouse/translator/resource"
 )
-
-// policyReferences is what every policy of Envoy Gateway says of its targets.
-type policyReferences = egv1alpha1.PolicyTargetReferences
 
 // Target is what a policy is for.
 type Target struct {
@@ -29,20 +27,16 @@ func (t Target) String() string {
 // isn't served are among them.
 func PolicyTargets(set *resource.Set) map[resource.Key][]Target {
 	all := map[resource.Key][]Target{}
-	include := func(kind string, object resource.Object, refs policyReferences) {
-		key := resource.Key{Kind: kind, Namespace: object.GetNamespace(), Name: object.GetName()}
-		if _, done := all[key]; done {
-			return
-		}
-		for _, t := range (found{object, refs}).targets(set) {
-			all[key] = append(all[key], Target{Kind: t.kind, Namespace: key.Namespace, Name: t.name, Section: t.section})
+	include := func(p found) {
+		for _, t := range p.targets(set) {
+			all[p.key()] = append(all[p.key()], Target{Kind: t.kind, Namespace: p.object.GetNamespace(), Name: t.name, Section: t.section})
 		}
 	}
-	for _, table := range policyTables(set) {
-		table.each(func(object resource.Object, refs policyReferences) { include(table.kind, object, refs) })
+	for _, k := range policyKinds {
+		k.each(set, include)
 	}
 	for _, p := range set.BackendTrafficPolicies.All() {
-		include("BackendTrafficPolicy", p, p.Spec.PolicyTargetReferences)
+		include(found{"BackendTrafficPolicy", p, p.Spec.PolicyTargetReferences})
 	}
 	for _, p := range set.EnvoyPatchPolicies.All() {
 		key := resource.Key{Kind: "EnvoyPatchPolicy", Namespace: p.Namespace, Name: p.Name}
@@ -51,49 +45,55 @@ func PolicyTargets(set *resource.Set) map[resource.Key][]Target {
 	return all
 }
 
+// readTarget reads the object that a target means, the zero T if it isn't there.
+func readTarget[T any](v *memo.View, t Target) T {
+	return memo.Read[T](v, memo.Key{Kind: memo.Kind(t.Kind), Namespace: t.Namespace, Name: t.Name})
+}
+
 // sectionsOf names the sections of a target, and reports whether it exists.
-func sectionsOf(set *resource.Set, t Target) (sections []string, exists bool) {
+func sectionsOf(v *memo.View, t Target) (sections []string, exists bool) {
 	switch t.Kind {
 	case "Gateway":
-		gateway, ok := set.Gateways.Get(t.Namespace, t.Name)
-		if ok {
+		gateway := readTarget[*gatewayv1.Gateway](v, t)
+		if gateway != nil {
 			sections = listenerNames(gateway.Spec.Listeners)
 		}
-		return sections, ok
+		return sections, gateway != nil
 	case "ListenerSet":
-		listeners, ok := set.ListenerSets.Get(t.Namespace, t.Name)
-		if ok {
+		listeners := readTarget[*gatewayv1.ListenerSet](v, t)
+		if listeners != nil {
 			for i := range listeners.Spec.Listeners {
 				sections = append(sections, string(listeners.Spec.Listeners[i].Name))
 			}
 		}
-		return sections, ok
+		return sections, listeners != nil
 	case "HTTPRoute":
-		route, ok := set.HTTPRoutes.Get(t.Namespace, t.Name)
-		if ok {
+		route := readTarget[*gatewayv1.HTTPRoute](v, t)
+		if route != nil {
 			for i := range route.Spec.Rules {
 				sections = appendName(sections, route.Spec.Rules[i].Name)
 			}
 		}
-		return sections, ok
+		return sections, route != nil
 	case "GRPCRoute":
-		route, ok := set.GRPCRoutes.Get(t.Namespace, t.Name)
-		if ok {
+		route := readTarget[*gatewayv1.GRPCRoute](v, t)
+		if route != nil {
 			for i := range route.Spec.Rules {
 				sections = appendName(sections, route.Spec.Rules[i].Name)
 			}
 		}
-		return sections, ok
+		return sections, route != nil
 	case "Service":
-		service, ok := set.Services.Get(t.Namespace, t.Name)
-		if ok {
+		service := readTarget[*corev1.Service](v, t)
+		if service != nil {
 			for _, port := range service.Spec.Ports {
 				sections = append(sections, port.Name)
 			}
 		}
-		return sections, ok
+		return sections, service != nil
 	}
-	return []string{t.Section}, has(set, t)
+	// Kinds without sections; of a kind that isn't known there is no object.
+	return []string{t.Section}, readTarget[any](v, t) != nil
 }
 
 func appendName(names []string, name *gatewayv1.SectionName) []string {
@@ -109,19 +109,4 @@ func listenerNames(listeners []gatewayv1.Listener) []string {
 		names[i] = string(listeners[i].Name)
 	}
 	return names
-}
-
-// has reports whether a target of a kind without known sections exists.
-func has(set *resource.Set, t Target) (ok bool) {
-	switch t.Kind {
-	case "TLSRoute":
-		_, ok = set.TLSRoutes.Get(t.Namespace, t.Name)
-	case "TCPRoute":
-		_, ok = set.TCPRoutes.Get(t.Namespace, t.Name)
-	case "UDPRoute":
-		_, ok = set.UDPRoutes.Get(t.Namespace, t.Name)
-	case "Backend":
-		_, ok = set.Backends.Get(t.Namespace, t.Name)
-	}
-	return ok
 }

@@ -5,7 +5,6 @@ import (
 	"testing"
 
 	"github.com/gatehouse-proxy/gatehouse/translator"
-	"github.com/gatehouse-proxy/gatehouse/translator/gatewayapi"
 	"github.com/gatehouse-proxy/gatehouse/translator/kubestatus"
 	"github.com/gatehouse-proxy/gatehouse/translator/resource"
 )
@@ -33,17 +32,6 @@ spec: {targetRefs: [{group: gateway.networking.k8s.io, kind: HTTPRoute, name: r%
 	set, problems := build(nil, documents)
 	t := translator.New(translator.Options{ControllerNames: controllers(), SealKey: []byte("key")})
 	result := t.Translate(set, nil)
-	b.Run("targets", func(b *testing.B) {
-		input := gatewayapi.NewInput(set, nil)
-		for b.Loop() {
-			input.PolicyConditions(gatewayapi.Classes{Controllers: controllers()})
-		}
-	})
-	b.Run("retranslate", func(b *testing.B) {
-		for b.Loop() {
-			t.Translate(set, result)
-		}
-	})
 	b.Run("render", func(b *testing.B) {
 		for b.Loop() {
 			kubestatus.Render(kubestatus.Input{

@@ -125,7 +125,7 @@ func (r *renderer) gatewaysOf(target gatewayapi.Target) []gatewayapi.Target {
 			refs = route.Spec.ParentRefs
 		}
 	}
-	return gatewayapi.ParentTargets(r.Set, target.Namespace, refs)
+	return gatewayapi.ParentTargets(r.Set.ListenerSets.Get, target.Namespace, refs)
 }
 
 // classTarget is the ancestor of a policy that names nothing.

@@ -62,7 +62,7 @@ func (r *renderer) route(kind string, object metav1.Object, refs []gatewayv1.Par
 // parentGateway returns the Gateway of a parentRef, by itself or by a ListenerSet; nil for one that isn't
 // there.
 func (r *renderer) parentGateway(namespace string, ref gatewayv1.ParentReference) *gatewayv1.Gateway {
-	for _, key := range gatewayapi.ParentTargets(r.Set, namespace, []gatewayv1.ParentReference{ref}) {
+	for _, key := range gatewayapi.ParentTargets(r.Set.ListenerSets.Get, namespace, []gatewayv1.ParentReference{ref}) {
 		gateway, _ := r.Set.Gateways.Get(key.Namespace, key.Name)
 		return gateway
 	}

@@ -1,8 +1,10 @@
 // Package memo is a small incremental evaluator. A value is derived from other values by a rule, which
-// reads them through a [View]; the reads are recorded. In the next [Graph] a derived value is reused,
-// by identity, when everything that was read for it is identical. So an edit costs what depends on it,
-// and a rule can't forget to declare a dependency.
+// reads them through a [View]; the reads are recorded. When leaves change, [Graph.Update] walks from them
+// to what was derived from them and to nothing else. So an edit costs what depends on it, however much
+// else there is, and a rule can't forget to declare a dependency.
 package memo
+
+import "slices"
 
 // Key names a value: an object of the input, a list of an index, or something derived.
 type Key struct {
@@ -13,83 +15,53 @@ type Key struct {
 // Kind says which leaf table or rule a Key belongs to.
 type Kind string
 
-// Rule derives the value of a key. It must be a pure function of what it reads through v, and should
-// return a pointer: values are compared with ==.
+// Rule derives the value of a key. It must be a pure function of what it reads through v. Its result is
+// compared with ==: a rule that returns a pointer counts as changed whenever it has run, one that returns
+// a plain value only if that differs.
 type Rule func(v *View, key Key) any
 
-// Graph holds the values of one input. It is used by one goroutine.
+// Graph holds the derived values of one state of the leaves. It is used by one goroutine.
 type Graph struct {
-	leaf   func(Key) any
-	moved  func(Key) bool
-	rules  map[Kind]Rule
-	prev   map[Key]*entry
-	memo   map[Key]*entry
-	reused int
+	leaf  func(Key) any
+	rules map[Kind]Rule
+	nodes map[Key]*node
+	kept  int
+	ran   int
+	mark  uint64
 }
 
-type entry struct {
-	value any
-	reads []read
+// node is a leaf that was read, or a derived value. It exists while somebody reads or keeps it.
+type node struct {
+	key     Key
+	rule    Rule // nil: a leaf
+	value   any
+	stale   bool // not derived yet, or something that was read for it may have changed
+	kept    bool // asked for by Graph.Get
+	reads   []read
+	readers []*node // exactly those that have it among their reads
+	pins    int     // reads by rules that are still running
+	mark    uint64  // scratch of rewire
 }
 
 type read struct {
-	key Key
-	got any
+	node *node
+	got  any
 }
 
 // New returns a graph over leaf, which answers for every kind without a rule and returns nil for what
-// doesn't exist. Values of prev, which may be nil, are reused where they still hold; prev itself is not
-// kept. moved reports whether a leaf may be another than in prev; nil has every leaf compared.
-func New(prev *Graph, leaf func(Key) any, moved func(Key) bool, rules map[Kind]Rule) *Graph {
-	g := &Graph{leaf: leaf, moved: moved, rules: rules, memo: map[Key]*entry{}}
-	if prev != nil {
-		g.prev = prev.memo
-	}
-	return g
+// doesn't exist.
+func New(leaf func(Key) any, rules map[Kind]Rule) *Graph {
+	return &Graph{leaf: leaf, rules: rules, nodes: map[Key]*node{}}
 }
 
-// Get returns the value of key.
+// Get returns the value of key, and keeps it up to date until [Graph.Drop].
 func (g *Graph) Get(key Key) any {
-	rule, derived := g.rules[key.Kind]
-	if !derived {
-		return g.leaf(key)
+	n := g.node(key)
+	if !n.kept && n.rule != nil {
+		n.kept = true
+		g.kept++
 	}
-	if e, ok := g.memo[key]; ok {
-		return e.value
-	}
-	if old, ok := g.prev[key]; ok && g.holds(old) {
-		g.memo[key] = old
-		g.reused++
-		return old.value
-	}
-	view := &View{graph: g}
-	e := &entry{value: rule(view, key), reads: view.reads}
-	g.memo[key] = e
-	return e.value
-}
-
-// Done releases the previous graph's values; call it when the graph is complete.
-func (g *Graph) Done() { g.prev = nil }
-
-// Reused returns how many derived values were taken over from the previous graph.
-func (g *Graph) Reused() int { return g.reused }
-
-func (g *Graph) holds(e *entry) bool {
-	for _, r := range e.reads {
-		if g.moved != nil && g.rules[r.key.Kind] == nil && !g.moved(r.key) {
-			continue
-		}
-		if g.Get(r.key) != r.got {
-			return false
-		}
-	}
-	return true
-}
-
-// View is a rule's way to read.
-type View struct {
-	graph *Graph
-	reads []read
+	return g.value(n)
 }
 
 // Value is Get with a type: the zero T where there is no such value.
@@ -98,10 +70,159 @@ func Value[T any](g *Graph, key Key) T {
 	return value
 }
 
+// Drop ends what Get began. Values that nothing else is derived from are forgotten.
+func (g *Graph) Drop(key Key) {
+	if n, ok := g.nodes[key]; ok && n.kept {
+		n.kept = false
+		g.kept--
+		g.release(n)
+	}
+}
+
+// Update takes note of leaves that may have changed, and returns the kept values that may be others now:
+// ask for them again. leaf stays as it was given to [New] and must answer with the new state.
+func (g *Graph) Update(moved []Key) []Key {
+	var suspects []Key
+	g.ran = 0
+	for _, key := range moved {
+		n, known := g.nodes[key]
+		if !known || n.rule != nil {
+			continue
+		}
+		if now := g.leaf(key); now != n.value {
+			n.value = now
+			suspects = suspect(n, suspects)
+		}
+	}
+	return suspects
+}
+
+// suspect marks everything derived from n.
+func suspect(n *node, kept []Key) []Key {
+	for _, reader := range n.readers {
+		if reader.stale {
+			continue
+		}
+		reader.stale = true
+		if reader.kept {
+			kept = append(kept, reader.key)
+		}
+		kept = suspect(reader, kept)
+	}
+	return kept
+}
+
+// Kept returns how many derived values are kept.
+func (g *Graph) Kept() int { return g.kept }
+
+// Ran returns how many rules have run since the last Update.
+func (g *Graph) Ran() int { return g.ran }
+
+func (g *Graph) node(key Key) *node {
+	n, known := g.nodes[key]
+	if !known {
+		n = &node{key: key, rule: g.rules[key.Kind]}
+		if n.rule == nil {
+			n.value = g.leaf(key)
+		} else {
+			n.stale = true
+		}
+		g.nodes[key] = n
+	}
+	return n
+}
+
+func (g *Graph) value(n *node) any {
+	if n.stale && (n.reads == nil || !g.holds(n)) {
+		g.derive(n)
+	}
+	n.stale = false
+	return n.value
+}
+
+// holds reports whether everything that was read for n is what it was. Reads are looked at in their order:
+// what an earlier one led to is not asked for once that has changed.
+func (g *Graph) holds(n *node) bool {
+	for _, r := range n.reads {
+		if g.value(r.node) != r.got {
+			return false
+		}
+	}
+	return true
+}
+
+func (g *Graph) derive(n *node) {
+	view := &View{graph: g}
+	n.value = n.rule(view, n.key)
+	g.ran++
+	g.rewire(n, view.reads)
+}
+
+// rewire replaces the reads of n, each once, and tells those that were read.
+func (g *Graph) rewire(n *node, reads []read) {
+	g.mark += 2
+	now, before := g.mark, g.mark+1
+	for _, r := range reads {
+		r.node.pins--
+	}
+	reads = slices.DeleteFunc(reads, func(r read) bool {
+		again := r.node.mark == now
+		r.node.mark = now
+		return again
+	})
+	var gone []*node
+	for _, r := range n.reads {
+		if r.node.mark == now {
+			r.node.mark = before
+		} else {
+			r.node.forget(n)
+			gone = append(gone, r.node)
+		}
+	}
+	for _, r := range reads {
+		if r.node.mark == now {
+			r.node.readers = append(r.node.readers, n)
+		}
+	}
+	n.reads = slices.Clip(reads)
+	for _, old := range gone {
+		g.release(old)
+	}
+}
+
+// forget removes a reader.
+func (n *node) forget(reader *node) {
+	at := slices.Index(n.readers, reader)
+	last := len(n.readers) - 1
+	n.readers[at] = n.readers[last]
+	n.readers[last] = nil
+	n.readers = n.readers[:last]
+}
+
+// release forgets a node that nobody reads or keeps, and what only it has read.
+func (g *Graph) release(n *node) {
+	if n.kept || n.pins > 0 || len(n.readers) > 0 || g.nodes[n.key] != n {
+		return
+	}
+	delete(g.nodes, n.key)
+	for _, r := range n.reads {
+		r.node.forget(n)
+		g.release(r.node)
+	}
+}
+
+// View is a rule's way to read.
+type View struct {
+	graph *Graph
+	reads []read
+}
+
 // Get returns the value of key and records that it was read.
 func (v *View) Get(key Key) any {
-	got := v.graph.Get(key)
-	v.reads = append(v.reads, read{key, got})
+	n := v.graph.node(key)
+	n.pins++ // its last reader of before may let go of it while this rule runs
+	got := v.graph.value(n)
+	v.reads = append(v.reads, read{n, got})
 	return got
 }
 

@@ -36,14 +36,32 @@ func (c Condition) Fault() bool {
 	return !c.True
 }
 
-// Sort orders conditions by object, ancestor and type, and drops repetitions.
+// Compare orders conditions by object, ancestor and type, then by all that is left.
+func (c Condition) Compare(o Condition) int {
+	if order := compareKeys(c.Object, o.Object); order != 0 {
+		return order
+	}
+	return cmp.Or(
+		cmp.Compare(c.Ancestor, o.Ancestor), cmp.Compare(c.Type, o.Type), cmp.Compare(c.Reason, o.Reason), cmp.Compare(c.Message, o.Message),
+		cmp.Compare(c.Parent, o.Parent), cmp.Compare(c.Rule, o.Rule), compareBools(c.True, o.True))
+}
+
+func compareKeys(a, b resource.Key) int {
+	return cmp.Or(cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Name, b.Name))
+}
+
+func compareBools(a, b bool) int {
+	switch {
+	case a == b:
+		return 0
+	case a:
+		return 1
+	}
+	return -1
+}
+
+// Sort orders conditions and drops repetitions.
 func Sort(all []Condition) []Condition {
-	slices.SortFunc(all, func(a, b Condition) int {
-		return cmp.Or(
-			cmp.Compare(a.Object.Kind, b.Object.Kind), cmp.Compare(a.Object.Namespace, b.Object.Namespace),
-			cmp.Compare(a.Object.Name, b.Object.Name), cmp.Compare(a.Ancestor, b.Ancestor),
-			cmp.Compare(a.Type, b.Type), cmp.Compare(a.Reason, b.Reason), cmp.Compare(a.Message, b.Message),
-			cmp.Compare(a.Parent, b.Parent), cmp.Compare(a.Rule, b.Rule))
-	})
+	slices.SortFunc(all, Condition.Compare)
 	return slices.Compact(all)
 }

@@ -56,7 +56,7 @@ func accepted(t *testing.T, dir string) {
 		t.Errorf("%d policies", n)
 	}
 	for _, p := range result.Snapshot.Policies {
-		compiled, err := policy.Compile(p.Spec, policy.Deps{Data: result.Snapshot.Data})
+		compiled, err := policy.Compile(p.Spec, policy.Deps{Data: p.Data})
 		if err != nil {
 			t.Errorf("%s: %v", p.Spec.Name, err)
 			continue

@@ -98,7 +98,7 @@ func (g *Gateway) follow(ctx context.Context, r *Request, request *routing.Reque
 	}
 	out.Route = g.routeOf(match.Route)
 	w := wayOf(match.Chain.Manager, match.Route.Route)
-	out.Policies = g.policies(out.Route, out.Listener, g.specs[w.ref])
+	out.Policies = g.policies(out.Route, out.Listener, g.loaded[w.ref].Spec)
 	out.Processors, out.Filters = w.processors, w.filters
 	if match.Route.GetRoute() != nil && !out.Route.Preflight {
 		g.backends(match.Route, out)

@@ -7,9 +7,9 @@ import (
 	"time"
 
 	"github.com/gatehouse-proxy/gatehouse/internal/routing"
-	"github.com/gatehouse-proxy/gatehouse/security/config"
 	"github.com/gatehouse-proxy/gatehouse/security/jwt"
 	"github.com/gatehouse-proxy/gatehouse/security/policy"
+	"github.com/gatehouse-proxy/gatehouse/snapshot"
 	"github.com/gatehouse-proxy/gatehouse/translator"
 	"github.com/gatehouse-proxy/gatehouse/translator/resource"
 	"github.com/gatehouse-proxy/gatehouse/translator/status"
@@ -20,10 +20,9 @@ type Gateway struct {
 	set       *resource.Set
 	listeners []status.Listener
 	table     *routing.Table
-	data      config.Data
 	jwks      *jwt.Fetcher
 	log       *slog.Logger
-	specs     map[string]*config.Policy // by reference
+	loaded    map[string]snapshot.Policy // by reference
 	applied   map[target][]Policy
 
 	mu       sync.Mutex
@@ -38,12 +37,12 @@ func New(set *resource.Set, result *translator.Result, jwks *jwt.Fetcher) (*Gate
 		return nil, err
 	}
 	g := &Gateway{
-		set: set, listeners: result.Listeners, table: table, data: result.Snapshot.Data, jwks: jwks,
-		log: slog.New(slog.DiscardHandler), specs: map[string]*config.Policy{}, applied: applied(set),
+		set: set, listeners: result.Listeners, table: table, jwks: jwks,
+		log: slog.New(slog.DiscardHandler), loaded: map[string]snapshot.Policy{}, applied: applied(set),
 		compiled: map[string]*policy.Policy{},
 	}
 	for _, p := range result.Snapshot.Policies {
-		g.specs[p.Ref] = p.Spec
+		g.loaded[p.Ref] = p
 	}
 	return g, nil
 }
@@ -55,14 +54,14 @@ func (g *Gateway) policy(ref string) *policy.Policy {
 	if known, ok := g.compiled[ref]; ok {
 		return known
 	}
-	spec, ok := g.specs[ref]
+	p, ok := g.loaded[ref]
 	if !ok {
 		return nil
 	}
-	deps := policy.Deps{Data: g.data, JWKS: g.jwks, Logger: g.log}
-	compiled, err := policy.Compile(spec, deps)
+	deps := policy.Deps{Data: p.Data, JWKS: g.jwks, Logger: g.log}
+	compiled, err := policy.Compile(p.Spec, deps)
 	if err != nil {
-		compiled = policy.Broken(spec, deps, err)
+		compiled = policy.Broken(p.Spec, deps, err)
 	}
 	g.compiled[ref] = compiled
 	g.awaitKeys()

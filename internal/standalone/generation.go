@@ -8,51 +8,52 @@ import (
 
 // generations counts the changes of every object's spec, as the API server does. The first is 1. An
 // object that went and came back starts anew.
-type generations map[resource.Key]generation
-
-type generation struct {
-	object any
-	number int64
+type generations struct {
+	last    *resource.Set
+	numbers map[resource.Key]int64
 }
 
-// next takes the next state of the input.
-func (g generations) next(set *resource.Set) {
-	seen := make(map[resource.Key]bool, len(g))
-	count(g, seen, "GatewayClass", set.GatewayClasses)
-	count(g, seen, "Gateway", set.Gateways)
-	count(g, seen, "ListenerSet", set.ListenerSets)
-	count(g, seen, "HTTPRoute", set.HTTPRoutes)
-	count(g, seen, "GRPCRoute", set.GRPCRoutes)
-	count(g, seen, "TLSRoute", set.TLSRoutes)
-	count(g, seen, "TCPRoute", set.TCPRoutes)
-	count(g, seen, "UDPRoute", set.UDPRoutes)
-	count(g, seen, "BackendTLSPolicy", set.BackendTLSPolicies)
-	count(g, seen, "ClientTrafficPolicy", set.ClientTrafficPolicies)
-	count(g, seen, "SecurityPolicy", set.SecurityPolicies)
-	count(g, seen, "EnvoyExtensionPolicy", set.EnvoyExtensionPolicies)
-	count(g, seen, "BackendTrafficPolicy", set.BackendTrafficPolicies)
-	count(g, seen, "EnvoyPatchPolicy", set.EnvoyPatchPolicies)
-	count(g, seen, "EnvoyProxy", set.EnvoyProxies)
-	count(g, seen, "HTTPRouteFilter", set.HTTPRouteFilters)
-	for key := range g {
-		if !seen[key] {
-			delete(g, key)
-		}
-	}
+func newGenerations() *generations {
+	return &generations{last: &resource.Set{}, numbers: map[resource.Key]int64{}}
 }
 
-func count[T resource.Object](g generations, seen map[resource.Key]bool, kind string, table resource.Table[T]) {
-	for _, object := range table.All() {
-		key := resource.Key{Kind: kind, Namespace: object.GetNamespace(), Name: object.GetName()}
-		seen[key] = true
-		old, known := g[key]
-		number := max(old.number, 1)
-		// An unchanged document gives the same pointer, so most objects are not compared field by field.
-		if known && old.object != any(object) && !sameSpec(old.object, object) {
-			number++
+// next takes the next state of the input. An unchanged document gives the same pointer, so most objects
+// cost no more than the comparison of pointers.
+func (g *generations) next(set *resource.Set) {
+	old := g.last
+	g.last = set
+	count(g, "GatewayClass", old.GatewayClasses, set.GatewayClasses)
+	count(g, "Gateway", old.Gateways, set.Gateways)
+	count(g, "ListenerSet", old.ListenerSets, set.ListenerSets)
+	count(g, "HTTPRoute", old.HTTPRoutes, set.HTTPRoutes)
+	count(g, "GRPCRoute", old.GRPCRoutes, set.GRPCRoutes)
+	count(g, "TLSRoute", old.TLSRoutes, set.TLSRoutes)
+	count(g, "TCPRoute", old.TCPRoutes, set.TCPRoutes)
+	count(g, "UDPRoute", old.UDPRoutes, set.UDPRoutes)
+	count(g, "BackendTLSPolicy", old.BackendTLSPolicies, set.BackendTLSPolicies)
+	count(g, "ClientTrafficPolicy", old.ClientTrafficPolicies, set.ClientTrafficPolicies)
+	count(g, "SecurityPolicy", old.SecurityPolicies, set.SecurityPolicies)
+	count(g, "EnvoyExtensionPolicy", old.EnvoyExtensionPolicies, set.EnvoyExtensionPolicies)
+	count(g, "BackendTrafficPolicy", old.BackendTrafficPolicies, set.BackendTrafficPolicies)
+	count(g, "EnvoyPatchPolicy", old.EnvoyPatchPolicies, set.EnvoyPatchPolicies)
+	count(g, "EnvoyProxy", old.EnvoyProxies, set.EnvoyProxies)
+	count(g, "HTTPRouteFilter", old.HTTPRouteFilters, set.HTTPRouteFilters)
+}
+
+func count[T resource.Object](g *generations, kind string, old, now resource.Table[T]) {
+	now.Changed(old, func(namespace, name string) {
+		key := resource.Key{Kind: kind, Namespace: namespace, Name: name}
+		before, was := old.Get(namespace, name)
+		after, is := now.Get(namespace, name)
+		switch {
+		case !is:
+			delete(g.numbers, key)
+		case !was:
+			g.numbers[key] = 1
+		case !sameSpec(before, after):
+			g.numbers[key]++
 		}
-		g[key] = generation{object: object, number: number}
-	}
+	})
 }
 
 // sameSpec compares what the user wrote, without metadata. Policies have their own fields beside it.
@@ -65,12 +66,4 @@ func sameSpec(a, b any) bool {
 		}
 	}
 	return true
-}
-
-func (g generations) numbers() map[resource.Key]int64 {
-	numbers := make(map[resource.Key]int64, len(g))
-	for key, one := range g {
-		numbers[key] = one.number
-	}
-	return numbers
 }

@@ -78,9 +78,11 @@ func Faults(set *resource.Set, problems []resource.Problem, conditions []status.
 func faultsOf(set *resource.Set, problems []resource.Problem, conditions []status.Condition) []resource.Problem {
 	all := slices.Clone(problems)
 	for _, c := range conditions {
+		if !c.Fault() {
+			continue
+		}
 		// The problem of an invalid object is in the list already.
-		invalid := set.Invalid(c.Object)
-		if c.Fault() && (invalid == "" || !strings.Contains(c.Message, invalid)) {
+		if invalid := set.Invalid(c.Object); invalid == "" || !strings.Contains(c.Message, invalid) {
 			all = append(all, problem(set, c))
 		}
 	}

@@ -50,7 +50,7 @@ type statuses struct {
 	faults      map[string]error
 	refusals    []agent.Refusal
 	note        string
-	generations generations
+	generations *generations
 	last        []kubestatus.Object
 }
 
@@ -65,7 +65,7 @@ type live struct {
 	inForce func(ctx context.Context) bool
 }
 
-func newStatuses() *statuses { return &statuses{generations: generations{}} }
+func newStatuses() *statuses { return &statuses{generations: newGenerations()} }
 
 // update takes a new state of the input.
 func (s *statuses) update(set *resource.Set, problems []resource.Problem, result *translator.Result, faults map[string]error) {
@@ -111,7 +111,7 @@ func (s *statuses) objects(ctx context.Context) (objects []kubestatus.Object, no
 	facts = append(facts, bundleFacts(now.bundles)...)
 	facts = append(facts, unbound(s.result.Listeners, now.withheld)...)
 	facts = append(facts, programmed(s.result.Listeners, facts, now.inForce)...)
-	objects = render(s.set, s.problems, s.result, facts, s.generations.numbers())
+	objects = render(s.set, s.problems, s.result, facts, s.generations.numbers)
 	kubestatus.Stamp(objects, s.last, time.Now())
 	s.last = objects
 	return objects, notes

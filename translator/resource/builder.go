@@ -120,6 +120,7 @@ func (b *Builder) Build() (*Set, []Problem) {
 		k.collect(set, objects[k])
 	}
 	slices.SortFunc(problems, compareProblems)
+	slices.SortFunc(set.warned, func(a, b Warning) int { return compareProblems(Problem(a), Problem(b)) })
 	return set, problems
 }
 
@@ -151,7 +152,9 @@ func (b *Builder) enter(set *Set, objects map[*kind][]Object, e *entry, base Ori
 	at := finding{line: e.line}.at(base).Origin
 	first, taken := set.facts[e.key]
 	if !taken {
-		set.facts[e.key] = facts{origin: at, warnings: warnings(e.warnings, base), invalid: e.invalid, entry: e}
+		told := warnings(e.warnings, base)
+		set.facts[e.key] = facts{origin: at, warnings: told, invalid: e.invalid, entry: e}
+		set.warned = append(set.warned, told...)
 		objects[e.kind] = append(objects[e.kind], e.object)
 		return nil
 	}

@@ -40,8 +40,9 @@ type Set struct {
 	Backends               Table[*egv1alpha1.Backend]
 	HTTPRouteFilters       Table[*egv1alpha1.HTTPRouteFilter]
 
-	facts map[Key]facts
-	notes []Warning
+	facts  map[Key]facts
+	warned []Warning // of all objects
+	notes  []Warning
 }
 
 // facts is what is known about an object beside its text.
@@ -63,14 +64,7 @@ func (s *Set) Origin(key Key) (Origin, bool) {
 func (s *Set) Warnings(key Key) []Warning { return slices.Clone(s.facts[key].warnings) }
 
 // AllWarnings returns the warnings of all objects, sorted by origin.
-func (s *Set) AllWarnings() []Warning {
-	var all []Warning
-	for _, known := range s.facts {
-		all = append(all, known.warnings...)
-	}
-	slices.SortFunc(all, func(a, b Warning) int { return compareProblems(Problem(a), Problem(b)) })
-	return all
-}
+func (s *Set) AllWarnings() []Warning { return slices.Clone(s.warned) }
 
 // Invalid returns why the object of that key can't be trusted, and "" for one without fault. It is not
 // empty only for kinds that have targets: SecurityPolicy, EnvoyExtensionPolicy, ClientTrafficPolicy,

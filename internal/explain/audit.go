@@ -83,7 +83,7 @@ func (g *Gateway) path(socket *routing.Socket, chain *routing.Chain, host *routi
 	if chain.TLS {
 		out.Protocol = "HTTPS"
 	}
-	spec := g.specs[w.ref]
+	spec := g.loaded[w.ref].Spec
 	out.Policies = g.policies(e.Route, out.Listener, spec)
 	out.protect(chain, w, spec)
 	return out, true

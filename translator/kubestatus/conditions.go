@@ -17,6 +17,8 @@ const (
 	typeConflicted       = "Conflicted"
 	typePartiallyInvalid = "PartiallyInvalid"
 	typeWarning          = "Warning"
+	typeOverridden       = "Overridden"
+	typeAggregated       = "Aggregated"
 
 	reasonInvalid     = "Invalid"
 	reasonPending     = "Pending"

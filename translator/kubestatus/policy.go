@@ -2,7 +2,9 @@ package kubestatus
 
 import (
 	"cmp"
+	"fmt"
 	"slices"
+	"strings"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
@@ -63,16 +65,48 @@ func (r *renderer) policy(key resource.Key, generation int64, targets []gatewaya
 	slices.SortFunc(s.Ancestors, func(a, b gatewayv1.PolicyAncestorStatus) int {
 		return cmp.Or(cmp.Compare(severity(a.Conditions), severity(b.Conditions)), cmp.Compare(refText(a.AncestorRef), refText(b.AncestorRef)))
 	})
-	s.Ancestors = s.Ancestors[:min(len(s.Ancestors), maxAncestors)]
+	s.Ancestors = aggregate(s.Ancestors, generation)
 	r.add(key, generation, s)
 }
 
-// severity sorts faults first, so that the limit cuts off what is well.
-func severity(conditions []metav1.Condition) int {
-	if is(conditions, typeAccepted, metav1.ConditionFalse) {
-		return 0
+// aggregate keeps as many ancestors as the API allows. The last of them tells of the others.
+func aggregate(all []gatewayv1.PolicyAncestorStatus, generation int64) []gatewayv1.PolicyAncestorStatus {
+	if len(all) <= maxAncestors {
+		return all
 	}
-	return 1
+	kept, rest := slices.Clone(all[:maxAncestors]), all[maxAncestors:]
+	faults := 0
+	for _, a := range rest {
+		if severity(a.Conditions) == 0 {
+			faults++
+		}
+	}
+	names := make([]string, 0, maxNamed)
+	for _, a := range rest[:min(len(rest), maxNamed)] {
+		names = append(names, refText(a.AncestorRef))
+	}
+	message := fmt.Sprintf("the list is limited to %d ancestors; %d more, %d of them not accepted, are left out: %s",
+		maxAncestors, len(rest), faults, strings.Join(names, ", "))
+	if len(rest) > maxNamed {
+		message += " …"
+	}
+	last := &kept[maxAncestors-1]
+	last.Conditions = append(slices.Clone(last.Conditions), condition(typeAggregated, metav1.ConditionTrue, typeAggregated, message, generation))
+	return kept
+}
+
+// maxNamed is how many of the ancestors that are left out are named.
+const maxNamed = 10
+
+// severity sorts faults first and then what doesn't apply everywhere, so that the limit cuts off what is well.
+func severity(conditions []metav1.Condition) int {
+	switch {
+	case is(conditions, typeAccepted, metav1.ConditionFalse):
+		return 0
+	case is(conditions, typeOverridden, metav1.ConditionTrue), is(conditions, typeResolvedRefs, metav1.ConditionFalse):
+		return 1
+	}
+	return 2
 }
 
 // ancestors are the Gateways through which a target is reached.

@@ -25,6 +25,7 @@ import (
 	"github.com/gatehouse-proxy/gatehouse/extauthz"
 	"github.com/gatehouse-proxy/gatehouse/internal/xds"
 	"github.com/gatehouse-proxy/gatehouse/security/bundle"
+	"github.com/gatehouse-proxy/gatehouse/security/decisionlog"
 	"github.com/gatehouse-proxy/gatehouse/security/jwt"
 	"github.com/gatehouse-proxy/gatehouse/security/policy"
 	"github.com/gatehouse-proxy/gatehouse/snapshot"
@@ -35,7 +36,8 @@ type Config struct {
 	XDSSocket        string
 	AuthorizerSocket string
 	JWKS             *jwt.Fetcher
-	Bundles          *bundle.Fetcher // nil: policies with bundles can't be enforced
+	Bundles          *bundle.Fetcher  // nil: policies with bundles can't be enforced
+	Decisions        *decisionlog.Log // nil: policies with a decision log can't be enforced
 	Logger           *slog.Logger
 	Registerer       prometheus.Registerer // nil: no metrics
 	// OnReject is told of resources that Envoy refused; may be nil.
@@ -80,7 +82,7 @@ func New(config Config) *Agent {
 	a := &Agent{
 		config:     config,
 		log:        config.Logger,
-		policies:   newPolicies(policy.Deps{JWKS: config.JWKS, Bundles: config.Bundles, Logger: config.Logger}, config.Logger),
+		policies:   newPolicies(policy.Deps{JWKS: config.JWKS, Bundles: config.Bundles, Decisions: config.Decisions, Logger: config.Logger}, config.Logger),
 		heap:       newHeapFloor(),
 		quarantine: newQuarantine(config.QuarantinePath, config.Validate, config.Logger),
 		refused:    make(chan xds.Rejection, 64),

@@ -6,6 +6,7 @@ import (
 
 	"github.com/gatehouse-proxy/gatehouse/exchange"
 	"github.com/gatehouse-proxy/gatehouse/security/bundle"
+	"github.com/gatehouse-proxy/gatehouse/security/decisionlog"
 	"github.com/gatehouse-proxy/gatehouse/security/jwt"
 	"github.com/gatehouse-proxy/gatehouse/security/policy"
 	"github.com/gatehouse-proxy/gatehouse/translator"
@@ -22,12 +23,13 @@ type policies struct {
 	translator *translator.Translator
 	fetcher    *jwt.Fetcher
 	bundles    *bundle.Fetcher
+	decisions  *decisionlog.Log
 	config     Config
 	current    atomic.Pointer[map[string]*policy.Policy]
 }
 
-func newPolicies(t *translator.Translator, fetcher *jwt.Fetcher, bundles *bundle.Fetcher, config Config) *policies {
-	p := &policies{translator: t, fetcher: fetcher, bundles: bundles, config: config}
+func newPolicies(t *translator.Translator, fetcher *jwt.Fetcher, bundles *bundle.Fetcher, decisions *decisionlog.Log, config Config) *policies {
+	p := &policies{translator: t, fetcher: fetcher, bundles: bundles, decisions: decisions, config: config}
 	p.current.Store(&map[string]*policy.Policy{})
 	return p
 }
@@ -62,7 +64,7 @@ func (p *policies) load(set *resource.Set, problems []resource.Problem) {
 }
 
 func (p *policies) compile(s *translated.Security) *policy.Policy {
-	deps := policy.Deps{Data: s.Data, JWKS: p.fetcher, Bundles: p.bundles, CORSHeaders: true, Logger: p.config.Logger}
+	deps := policy.Deps{Data: s.Data, JWKS: p.fetcher, Bundles: p.bundles, Decisions: p.decisions, CORSHeaders: true, Logger: p.config.Logger}
 	err := errForeign
 	var compiled *policy.Policy
 	if s.ExtAuth == nil {

@@ -20,6 +20,7 @@ import (
 	"github.com/gatehouse-proxy/gatehouse/internal/source/files"
 	"github.com/gatehouse-proxy/gatehouse/internal/standalone"
 	"github.com/gatehouse-proxy/gatehouse/security/bundle"
+	"github.com/gatehouse-proxy/gatehouse/security/decisionlog"
 	"github.com/gatehouse-proxy/gatehouse/security/jwt"
 	"github.com/gatehouse-proxy/gatehouse/translator"
 )
@@ -58,7 +59,9 @@ func Run(ctx context.Context, config Config) error {
 	defer fetcher.Close()
 	bundles := bundle.NewFetcher(bundle.Options{AllowFiles: true, Logger: config.Logger})
 	defer bundles.Close()
-	policies := newPolicies(translator.New(translator.Options{}), fetcher, bundles, config)
+	decisions := decisionlog.New(decisionlog.Options{Logger: config.Logger})
+	defer decisions.Close()
+	policies := newPolicies(translator.New(translator.Options{}), fetcher, bundles, decisions, config)
 	set, problems, err := source.Load()
 	if err != nil {
 		return fmt.Errorf("%w: %w", standalone.ErrInput, err)

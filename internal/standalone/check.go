@@ -4,7 +4,9 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
+	"os"
 	"regexp"
 	"slices"
 	"strings"
@@ -12,6 +14,7 @@ import (
 	"github.com/gatehouse-proxy/gatehouse/internal/source/files"
 	"github.com/gatehouse-proxy/gatehouse/security/bundle"
 	"github.com/gatehouse-proxy/gatehouse/security/config"
+	"github.com/gatehouse-proxy/gatehouse/security/decisionlog"
 	"github.com/gatehouse-proxy/gatehouse/security/jwt"
 	"github.com/gatehouse-proxy/gatehouse/security/policy"
 	"github.com/gatehouse-proxy/gatehouse/translator"
@@ -53,14 +56,16 @@ func (c *Checked) compile(t *translator.Translator) {
 	defer fetcher.Close()
 	bundles := bundle.NewFetcher(bundle.Options{AllowFiles: true, Offline: true, Logger: log})
 	defer bundles.Close()
+	decisions := decisionlog.New(decisionlog.Options{Stdout: io.Discard, Dir: os.DevNull, Logger: log})
+	defer decisions.Close()
 	inForce := map[string]bool{}
 	for _, p := range c.Result.Snapshot.Policies {
 		inForce[p.Spec.Name] = true
-		c.Facts = append(c.Facts, compileFaults(p.Spec, policy.Deps{Data: p.Data, JWKS: fetcher, Bundles: bundles, Logger: log})...)
+		c.Facts = append(c.Facts, compileFaults(p.Spec, policy.Deps{Data: p.Data, JWKS: fetcher, Bundles: bundles, Decisions: decisions, Logger: log})...)
 	}
 	for _, s := range t.Policies(c.Set) {
 		if !inForce[s.Spec.Name] {
-			c.Facts = append(c.Facts, compileFaults(s.Spec, policy.Deps{Data: s.Data, JWKS: fetcher, Bundles: bundles, Logger: log})...)
+			c.Facts = append(c.Facts, compileFaults(s.Spec, policy.Deps{Data: s.Data, JWKS: fetcher, Bundles: bundles, Decisions: decisions, Logger: log})...)
 		}
 	}
 }

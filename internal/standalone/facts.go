@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/gatehouse-proxy/gatehouse/internal/agent"
 	"github.com/gatehouse-proxy/gatehouse/internal/xds"
@@ -184,16 +185,17 @@ func keySetFact(policy resource.Key, provider string, s jwt.State) []status.Cond
 	case s.LastError == "":
 		return []status.Condition{{
 			Object: policy, Type: "ResolvedRefs", True: true, Reason: "ResolvedRefs",
-			Message: fmt.Sprintf("provider %s has %d keys of %s", provider, s.Keys, s.URI),
+			Message: fmt.Sprintf("provider %s has %d keys of %s", provider, s.Keys, s.Shown()),
 		}}
 	case s.Keys == 0:
 		return []status.Condition{{
 			Object: policy, Type: "ResolvedRefs", Reason: "JWKSUnavailable",
-			Message: fmt.Sprintf("provider %s has no keys, its tokens are answered 503: %s: %s; make it reachable or correct the URI, it is fetched again and again", provider, s.URI, oneLine(s.LastError)),
+			Message: fmt.Sprintf("provider %s has no keys, its tokens are answered 503: %s: %s; make it reachable or correct the URI, it is fetched again and again", provider, s.Shown(), oneLine(s.LastError)),
 		}}
 	}
 	return []status.Condition{{
 		Object: policy, Type: "Warning", True: true, Reason: "JWKSStale",
-		Message: fmt.Sprintf("provider %s goes on with %d keys of an earlier fetch: %s: %s; make it reachable, it is fetched again and again", provider, s.Keys, s.URI, oneLine(s.LastError)),
+		Message: fmt.Sprintf("provider %s goes on until maxStale with the %d keys of an earlier fetch, %s: %s: %s; make it reachable, it is fetched again and again",
+			provider, s.Keys, s.LastSuccess.UTC().Format(time.RFC3339), s.Shown(), oneLine(s.LastError)),
 	}}
 }

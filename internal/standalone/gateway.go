@@ -22,6 +22,7 @@ import (
 	"github.com/gatehouse-proxy/gatehouse/internal/source/files"
 	"github.com/gatehouse-proxy/gatehouse/internal/state"
 	"github.com/gatehouse-proxy/gatehouse/security/bundle"
+	"github.com/gatehouse-proxy/gatehouse/security/decisionlog"
 	"github.com/gatehouse-proxy/gatehouse/security/jwt"
 	"github.com/gatehouse-proxy/gatehouse/translator"
 	"github.com/gatehouse-proxy/gatehouse/translator/envoy"
@@ -41,6 +42,8 @@ type gateway struct {
 	metrics  *prometheus.Registry
 	jwks     *jwt.Fetcher
 	bundles  *bundle.Fetcher
+	// decisions are Rego's; the sink File is below the state directory.
+	decisions *decisionlog.Log
 
 	// waiting is set while the last accepted configuration serves instead of the source. It is used by one
 	// goroutine at a time.
@@ -65,6 +68,7 @@ func Run(ctx context.Context, config Config) error {
 	defer func() { _ = g.dir.Close() }()
 	defer g.jwks.Close()
 	defer g.bundles.Close()
+	defer g.decisions.Close()
 	return g.run(ctx)
 }
 
@@ -91,10 +95,12 @@ func (g *gateway) prepare(ctx context.Context) error {
 	g.metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	g.jwks = jwt.NewFetcher(jwt.FetcherOptions{AllowPrivateAddresses: g.config.AllowPrivateJWKS, Logger: g.log})
 	g.bundles = bundle.NewFetcher(bundle.Options{AllowFiles: true, Logger: g.log})
+	g.decisions = decisionlog.New(decisionlog.Options{Stdout: g.config.Stdout, Dir: g.dir.Path("decisions"), Logger: g.log})
+	g.metrics.MustRegister(agent.NewCollector(g.jwks, g.bundles, g.decisions))
 	g.statuses = newStatuses()
 	g.agent = agent.New(agent.Config{
 		XDSSocket: g.dir.Path("xds.sock"), AuthorizerSocket: g.dir.Path("authorizer.sock"),
-		JWKS: g.jwks, Bundles: g.bundles, Logger: g.log, Registerer: g.metrics,
+		JWKS: g.jwks, Bundles: g.bundles, Decisions: g.decisions, Logger: g.log, Registerer: g.metrics,
 		Validate: validator(binary), QuarantinePath: g.dir.Path("refused-routes.json"),
 		AcceptedPath: g.dir.Path(acceptedFile), OnRefusals: g.statuses.refused,
 		Probe: prober(binary),
@@ -236,7 +242,7 @@ func (g *gateway) ready() error {
 
 func (g *gateway) serveAdmin(ctx context.Context, group *errgroup.Group) error {
 	options := admin.Options{Ready: g.ready, Gatherer: g.metrics, Logger: g.log, Extra: map[string]http.Handler{
-		"GET /api/status": g.statuses, "POST /api/explain": g.explainer(),
+		"GET /api/status": g.statuses, "GET /api/sources": g.sources(), "POST /api/explain": g.explainer(),
 	}}
 	if g.envoy != nil {
 		options.Envoy = g.envoy.Admin().Transport

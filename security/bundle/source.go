@@ -52,7 +52,7 @@ type source struct {
 func newSource(f *Fetcher, key sourceKey, roots *x509.CertPool, keys *opabundle.VerificationConfig) *source {
 	ctx, stop := context.WithCancel(f.ctx)
 	return &source{
-		fetcher: f, key: key, name: shown(key.url), keys: keys, client: fetch.NewClient(roots, key.private), ctx: ctx, stop: stop,
+		fetcher: f, key: key, name: fetch.Shown(key.url), keys: keys, client: fetch.NewClient(roots, key.private), ctx: ctx, stop: stop,
 		sooner: make(chan struct{}, 1), uses: map[*Subscription]struct{}{},
 	}
 }

@@ -2,7 +2,6 @@ package bundle
 
 import (
 	"cmp"
-	"net/url"
 	"slices"
 	"time"
 )
@@ -39,7 +38,7 @@ type Use struct {
 func (s *source) state() State {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	state := State{URL: shown(s.key.url), LastAttempt: s.attempt, LastSuccess: s.success, Next: s.next, Fetches: s.fetches, Failures: s.failed}
+	state := State{URL: s.name, LastAttempt: s.attempt, LastSuccess: s.success, Next: s.next, Fetches: s.fetches, Failures: s.failed}
 	if s.failure != nil {
 		state.LastError = s.failure.Error()
 	}
@@ -51,14 +50,4 @@ func (s *source) state() State {
 	}
 	slices.SortFunc(state.Uses, func(a, b Use) int { return cmp.Compare(a.Policy, b.Policy) })
 	return state
-}
-
-// shown is a URL for people.
-func shown(address string) string {
-	parsed, err := url.Parse(address)
-	if err != nil {
-		return "?"
-	}
-	parsed.RawQuery, parsed.Fragment, parsed.User = "", "", nil
-	return parsed.String()
 }

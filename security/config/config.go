@@ -225,6 +225,8 @@ type OPA struct {
 	Timeout time.Duration `json:",omitempty"`
 	// RegoV0 reads the modules as Rego before version 1.
 	RegoV0 bool `json:",omitempty"`
+	// DecisionLog, if set, writes a line for each decision.
+	DecisionLog *DecisionLog `json:",omitempty"`
 }
 
 // Bundle is an archive of Rego modules and data documents in OPA's bundle format, fetched again and again.
@@ -240,6 +242,13 @@ type Bundle struct {
 	Key *Source `json:",omitempty"`
 	// Algorithm of the signature, such as RS256. Default: RS256, ES256, ES384, ES512, EdDSA or HS256 by the key.
 	Algorithm string `json:",omitempty"`
+}
+
+// DecisionLog says where decisions are written.
+type DecisionLog struct {
+	Sink string `json:",omitempty"` // Stdout (the default) or File
+	// Mask lists JSON pointers (RFC 6901) below /input and /result of what is left out. Credentials always are.
+	Mask []string `json:",omitempty"`
 }
 
 // Module is one Rego module. Its name is for error messages.

@@ -22,11 +22,17 @@ var defaultExtract = config.ExtractFrom{
 	Params:  []string{"access_token"},
 }
 
+// Places returns where a provider's tokens are looked for.
+func Places(from *config.ExtractFrom) *config.ExtractFrom {
+	if from == nil || len(from.Headers)+len(from.Cookies)+len(from.Params) == 0 {
+		return &defaultExtract
+	}
+	return from
+}
+
 // addLocations merges a provider's places into the policy's, so that each is read once a request.
 func addLocations(all []location, from *config.ExtractFrom, bit uint32) ([]location, error) {
-	if from == nil || len(from.Headers)+len(from.Cookies)+len(from.Params) == 0 {
-		from = &defaultExtract
-	}
+	from = Places(from)
 	add := func(l location) error {
 		if l.Name == "" {
 			return errors.New("extractFrom: a place without a name")

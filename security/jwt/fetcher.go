@@ -167,7 +167,12 @@ type State struct {
 	// Keys is the number of usable keys in force, Refused why others were left out.
 	Keys    int
 	Refused []string
+	// Fetches and Failures count since the start of the process.
+	Fetches, Failures uint64
 }
+
+// Shown is the URI without its query, which may be a credential.
+func (s *State) Shown() string { return fetch.Shown(s.URI) }
 
 // States returns the state of every key set in use, sorted by URI.
 func (f *Fetcher) States() []State {

@@ -37,7 +37,9 @@ type source struct {
 	attempt  time.Time
 	next     time.Time
 	failure  error
-	failures int
+	failures int // in a row
+	fetches  uint64
+	failed   uint64
 }
 
 type goodKeys struct {
@@ -129,6 +131,7 @@ func (s *source) fetch() (keys *KeySet, err error) {
 	}()
 	s.mu.Lock()
 	s.attempt = time.Now()
+	s.fetches++
 	s.mu.Unlock()
 	request, err := http.NewRequestWithContext(s.ctx, http.MethodGet, s.uri, nil)
 	if err != nil {
@@ -162,6 +165,7 @@ func (s *source) note(keys *KeySet, err error) {
 		s.failure = err
 		s.next = now.Add(s.fetcher.backoff().Pause(s.failures))
 		s.failures++
+		s.failed++
 		return
 	}
 	if s.failures > 0 {
@@ -191,7 +195,7 @@ func (s *source) refresh() time.Duration {
 func (s *source) state() State {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	state := State{URI: s.uri, LastAttempt: s.attempt, Next: s.next}
+	state := State{URI: s.uri, LastAttempt: s.attempt, Next: s.next, Fetches: s.fetches, Failures: s.failed}
 	if s.failure != nil {
 		state.LastError = s.failure.Error()
 	}

@@ -3,15 +3,18 @@
 package opa
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/gatehouse-proxy/gatehouse/exchange"
 	"github.com/gatehouse-proxy/gatehouse/security/bundle"
 	"github.com/gatehouse-proxy/gatehouse/security/config"
+	"github.com/gatehouse-proxy/gatehouse/security/decisionlog"
 	"github.com/gatehouse-proxy/gatehouse/security/identity"
 	"github.com/gatehouse-proxy/gatehouse/security/rego"
 )
@@ -26,6 +29,10 @@ type Deps struct {
 	Data   config.Data
 	// Bundles fetches for all policies of the process; nil forbids bundles.
 	Bundles *bundle.Fetcher
+	// Decisions writes the decision logs of the process; nil forbids them.
+	Decisions *decisionlog.Log
+	// Credentials are where the policy's other stages look for tokens and keys: they are in no log.
+	Credentials decisionlog.Credentials
 }
 
 // Engine decides by the newest generation of modules and documents that compiles. Safe for concurrent use.
@@ -33,6 +40,7 @@ type Engine struct {
 	spec    *config.OPA
 	deps    Deps
 	bundles []*bundle.Subscription
+	log     *decisionlog.Logger // nil: none
 	current atomic.Pointer[rego.Policy]
 
 	mu     sync.Mutex
@@ -43,6 +51,9 @@ type Engine struct {
 // compile together with the rest: the engine denies with [ErrNoBundle] until they are there and do.
 func Compile(spec *config.OPA, deps Deps) (*Engine, error) {
 	e := &Engine{spec: spec, deps: deps}
+	if err := e.openLog(); err != nil {
+		return nil, fmt.Errorf("opa.decisionLog: %w", err)
+	}
 	if len(spec.Bundles) == 0 {
 		compiled, err := rego.Compile(spec, deps.Data)
 		if err != nil {
@@ -60,6 +71,18 @@ func Compile(spec *config.OPA, deps Deps) (*Engine, error) {
 	}
 	e.refresh()
 	return e, nil
+}
+
+func (e *Engine) openLog() (err error) {
+	if e.spec.DecisionLog == nil {
+		return nil
+	}
+	if e.deps.Decisions == nil {
+		return errors.New("this program keeps no decision log; remove it")
+	}
+	path := cmp.Or(e.spec.Decision, rego.DefaultDecision)
+	e.log, err = e.deps.Decisions.Open(e.deps.Policy, path, e.spec.DecisionLog, e.deps.Credentials)
+	return err
 }
 
 func (e *Engine) subscribe() error {
@@ -118,5 +141,20 @@ func (e *Engine) Decide(ctx context.Context, r *exchange.Request, caller *identi
 	if p == nil {
 		return rego.Decision{}, ErrNoBundle
 	}
-	return p.Decide(ctx, r, caller)
+	if e.log == nil {
+		return p.Decide(ctx, r, caller)
+	}
+	start := time.Now()
+	outcome, err := p.Evaluate(ctx, r, caller)
+	e.log.Log(decisionlog.Event{
+		Time: start, Took: time.Since(start), RequestID: r.Head().ID,
+		Input: outcome.Input, Result: outcome.Result, Err: err, Cached: outcome.Cached,
+	}, size(r))
+	return outcome.Decision, err
+}
+
+// size is about what an input keeps in memory: header lines are bounded by the proxy, a body may be large.
+func size(r *exchange.Request) int {
+	const perRequest, perByte = 4 << 10, 4
+	return perRequest + perByte*max(int(r.Head().Size), 0)
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/gatehouse-proxy/gatehouse/security/bundle"
 	"github.com/gatehouse-proxy/gatehouse/security/config"
 	"github.com/gatehouse-proxy/gatehouse/security/cors"
+	"github.com/gatehouse-proxy/gatehouse/security/decisionlog"
 	"github.com/gatehouse-proxy/gatehouse/security/field"
 	"github.com/gatehouse-proxy/gatehouse/security/jwt"
 	"github.com/gatehouse-proxy/gatehouse/security/opa"
@@ -26,6 +27,8 @@ type Deps struct {
 	JWKS *jwt.Fetcher
 	// Bundles fetches OPA bundles for all policies of the process; nil forbids them.
 	Bundles *bundle.Fetcher
+	// Decisions writes the decision logs of the process; nil forbids them.
+	Decisions *decisionlog.Log
 	// CORSHeaders makes the authorizer put the CORS headers on every answer, denials included. Leave it
 	// false where Envoy's cors filter does; only preflights are answered then.
 	CORSHeaders bool
@@ -204,9 +207,35 @@ func (p *Policy) compileRules(spec *config.Policy, _ Deps) (err error) {
 
 func (p *Policy) compileOPA(spec *config.Policy, deps Deps) (err error) {
 	if spec.OPA != nil {
-		p.opa, err = opa.Compile(spec.OPA, opa.Deps{Policy: spec.Name, Data: deps.Data, Bundles: deps.Bundles})
+		p.opa, err = opa.Compile(spec.OPA, opa.Deps{
+			Policy: spec.Name, Data: deps.Data, Bundles: deps.Bundles, Decisions: deps.Decisions, Credentials: credentials(spec),
+		})
 	}
 	return err
+}
+
+// credentials are the places where the policy looks for tokens and keys, for logs to leave out.
+func credentials(spec *config.Policy) (c decisionlog.Credentials) {
+	if spec.JWT != nil {
+		for i := range spec.JWT.Providers {
+			from := jwt.Places(spec.JWT.Providers[i].ExtractFrom)
+			c.Params = append(c.Params, from.Params...)
+			for _, h := range from.Headers {
+				c.Headers = append(c.Headers, h.Name)
+			}
+		}
+	}
+	if spec.APIKey != nil {
+		for _, place := range spec.APIKey.Places {
+			switch place.Kind {
+			case "Header":
+				c.Headers = append(c.Headers, place.Name)
+			case "Param":
+				c.Params = append(c.Params, place.Name)
+			}
+		}
+	}
+	return c
 }
 
 func (p *Policy) compileIdentity(spec *config.Policy, _ Deps) error {

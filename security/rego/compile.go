@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -38,6 +39,10 @@ type Policy struct {
 	readsPath, readsBody bool
 	timeout              time.Duration
 	bodyMax              int
+	// cache is nil where decisions can't be remembered.
+	cache       *cache
+	keyParts    []keyPart
+	readsClaims bool
 }
 
 // decisionVar is bound to the decision.
@@ -76,7 +81,13 @@ func Compile(spec *config.OPA, data config.Data, bundles ...*Bundle) (*Policy, e
 	if err := p.prepare(spec.Decision, documents); err != nil {
 		return nil, err
 	}
-	return p, p.checkReads()
+	if err := p.checkReads(); err != nil {
+		return nil, err
+	}
+	if parts, ok := keyPartsOf(p.reads); ok && repeatable(p.compiler) {
+		p.cache, p.keyParts, p.readsClaims = newCache(), parts, slices.Contains(parts, keyPart{kind: keyClaims})
+	}
+	return p, nil
 }
 
 // loadModules gives modules of one name different keys: they come from several ConfigMaps.

@@ -2,8 +2,10 @@ package rego
 
 import (
 	"encoding/json"
+	"maps"
 	"math"
 	"net/http"
+	"slices"
 
 	"github.com/open-policy-agent/opa/v1/ast"
 
@@ -34,6 +36,14 @@ type Decision struct {
 	Status          int
 	Body            *string
 	Metadata        map[string]any
+}
+
+// clone copies what a caller may change: the slices and the top of the metadata.
+func (d *Decision) clone() Decision {
+	own := *d
+	own.Headers, own.ResponseHeaders, own.Remove = slices.Clone(d.Headers), slices.Clone(d.ResponseHeaders), slices.Clone(d.Remove)
+	own.Metadata = maps.Clone(d.Metadata)
+	return own
 }
 
 // decisionOf treats everything but a boolean and an object as a fault: a set or a string from a rule that was

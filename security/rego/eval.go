@@ -12,9 +12,48 @@ import (
 	"github.com/gatehouse-proxy/gatehouse/security/identity"
 )
 
+// Outcome is a decision and how it came about.
+type Outcome struct {
+	Decision Decision
+	// Input is what the policy saw, the parts that its modules mention; Result is what it made of it. Both
+	// may be shared with other requests. They are nil where it didn't come so far.
+	Input, Result ast.Value
+	// Cached reports that an earlier request, equal in every part that the policy reads, was evaluated.
+	Cached bool
+}
+
 // Decide evaluates the policy for one request. caller is nil for an anonymous one. The error is one of
 // this package's, and denies.
 func (p *Policy) Decide(ctx context.Context, r *exchange.Request, caller *identity.Identity) (Decision, error) {
+	outcome, err := p.Evaluate(ctx, r, caller)
+	return outcome.Decision, err
+}
+
+// Evaluate is Decide with what a log of decisions wants to know. The decision is the caller's own.
+func (p *Policy) Evaluate(ctx context.Context, r *exchange.Request, caller *identity.Identity) (Outcome, error) {
+	if p.cache == nil {
+		return p.compute(ctx, r, caller)
+	}
+	var room [512]byte
+	key, usable := p.key(room[:0], r, caller)
+	if !usable {
+		return p.compute(ctx, r, caller)
+	}
+	whose := caller
+	if !p.readsClaims {
+		whose = nil
+	}
+	if outcome, found := p.cache.get(key, whose); found {
+		return outcome, nil
+	}
+	outcome, err := p.compute(ctx, r, caller)
+	if err == nil {
+		p.cache.put(key, whose, &outcome)
+	}
+	return outcome, err
+}
+
+func (p *Policy) compute(ctx context.Context, r *exchange.Request, caller *identity.Identity) (o Outcome, err error) {
 	now := time.Now()
 	limit := &deadline{at: now.Add(p.timeout)}
 	if end, ok := ctx.Deadline(); ok && end.Before(limit.at) {
@@ -22,13 +61,14 @@ func (p *Policy) Decide(ctx context.Context, r *exchange.Request, caller *identi
 	}
 	input, err := p.input(r, caller)
 	if err != nil {
-		return Decision{}, err
+		return o, err
 	}
-	value, err := p.evaluate(ctx, input, now, limit)
-	if err != nil {
-		return Decision{}, err
+	o.Input = input.Value
+	if o.Result, err = p.evaluate(ctx, input, now, limit); err != nil {
+		return o, err
 	}
-	return decisionOf(value)
+	o.Decision, err = decisionOf(o.Result)
+	return o, err
 }
 
 // evaluate calls topdown itself: rego.Eval would start a goroutine for each request to watch the context.

@@ -99,13 +99,13 @@ func (b *builder) attributes(part *reads) *ast.Term {
 		to := b.r.Conn().Destination
 		return addressTerm(part, to.Addr(), to.Port(), "")
 	})
-	o.put("contextExtensions", func(*reads) *ast.Term {
-		var members [][2]*ast.Term
+	o.put("contextExtensions", func(part *reads) *ast.Term {
+		extensions := object{reads: part}
 		b.r.Extensions(func(key, value string) bool {
-			members = append(members, [2]*ast.Term{ast.StringTerm(key), ast.StringTerm(value)})
+			extensions.text(key, value)
 			return true
 		})
-		return ast.ObjectTerm(members...)
+		return extensions.term()
 	})
 	o.put("tlsSession", func(part *reads) *ast.Term {
 		tls := object{reads: part}

@@ -17,7 +17,7 @@ import (
 )
 
 func spec(module string) *config.OPA {
-	return &config.OPA{Modules: []config.Module{{Name: "m.rego", Source: config.Source{Inline: "package envoy.authz\n" + module}}}}
+	return &config.OPA{Timeout: rego.MaxTimeout, Modules: []config.Module{{Name: "m.rego", Source: config.Source{Inline: "package envoy.authz\n" + module}}}}
 }
 
 func compile(tb testing.TB, module string) *rego.Policy {

@@ -16,12 +16,12 @@ func (r *resolver) opa(spec *resource.OPA) *config.OPA {
 	if spec == nil {
 		return nil
 	}
-	if spec.DecisionLog != nil {
-		r.fault("spec.opa: decisionLog is not supported by this version; remove it")
-	}
 	out := &config.OPA{
 		Decision: spec.Decision, RegoV0: spec.RegoVersion == resource.RegoV0,
 		Timeout: r.duration("spec.opa.timeout", spec.Timeout, 100*time.Millisecond),
+	}
+	if spec.DecisionLog != nil {
+		out.DecisionLog = &config.DecisionLog{Sink: spec.DecisionLog.Sink, Mask: spec.DecisionLog.Mask}
 	}
 	if out.Timeout > 1500*time.Millisecond || out.Timeout == 0 {
 		r.fault("spec.opa.timeout: must be more than 0 and at most 1500ms, the authorizer's own limit is 2s")

@@ -148,7 +148,7 @@ func (r *reader) opa(at path, opa *OPA) {
 		}
 	}
 	if opa.DecisionLog != nil {
-		r.enum(at.to("decisionLog", "sink"), opa.DecisionLog.Sink, "Stdout")
+		r.enum(at.to("decisionLog", "sink"), opa.DecisionLog.Sink, "Stdout", "File")
 	}
 }
 

@@ -118,3 +118,13 @@ func WithoutURL(err error) error {
 	}
 	return err
 }
+
+// Shown is a URL for people and labels: without user, query and fragment, which may be credentials.
+func Shown(address string) string {
+	parsed, err := url.Parse(address)
+	if err != nil {
+		return "?"
+	}
+	parsed.RawQuery, parsed.Fragment, parsed.User = "", "", nil
+	return parsed.String()
+}

@@ -37,7 +37,7 @@ type Config struct {
 	AuthorizerSocket string
 	JWKS             *jwt.Fetcher
 	Bundles          *bundle.Fetcher  // nil: policies with bundles can't be enforced
-	Decisions        *decisionlog.Log // nil: policies with a decision log can't be enforced
+	Decisions        *decisionlog.Log // nil: none is written
 	Logger           *slog.Logger
 	Registerer       prometheus.Registerer // nil: no metrics
 	// OnReject is told of resources that Envoy refused; may be nil.

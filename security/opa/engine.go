@@ -29,7 +29,8 @@ type Deps struct {
 	Data   config.Data
 	// Bundles fetches for all policies of the process; nil forbids bundles.
 	Bundles *bundle.Fetcher
-	// Decisions writes the decision logs of the process; nil forbids them.
+	// Decisions writes the decision logs of the process; nil: none is written, as where decisions are only
+	// tried out.
 	Decisions *decisionlog.Log
 	// Credentials are where the policy's other stages look for tokens and keys: they are in no log.
 	Credentials decisionlog.Credentials
@@ -74,11 +75,8 @@ func Compile(spec *config.OPA, deps Deps) (*Engine, error) {
 }
 
 func (e *Engine) openLog() (err error) {
-	if e.spec.DecisionLog == nil {
+	if e.spec.DecisionLog == nil || e.deps.Decisions == nil {
 		return nil
-	}
-	if e.deps.Decisions == nil {
-		return errors.New("this program keeps no decision log; remove it")
 	}
 	path := cmp.Or(e.spec.Decision, rego.DefaultDecision)
 	e.log, err = e.deps.Decisions.Open(e.deps.Policy, path, e.spec.DecisionLog, e.deps.Credentials)

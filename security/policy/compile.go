@@ -27,7 +27,7 @@ type Deps struct {
 	JWKS *jwt.Fetcher
 	// Bundles fetches OPA bundles for all policies of the process; nil forbids them.
 	Bundles *bundle.Fetcher
-	// Decisions writes the decision logs of the process; nil forbids them.
+	// Decisions writes the decision logs of the process; nil: none is written.
 	Decisions *decisionlog.Log
 	// CORSHeaders makes the authorizer put the CORS headers on every answer, denials included. Leave it
 	// false where Envoy's cors filter does; only preflights are answered then.

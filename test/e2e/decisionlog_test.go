@@ -62,7 +62,9 @@ func TestDecisionsAreLogged(t *testing.T) {
 		}
 		return nil
 	})
-	gatewaytest.Eventually(t, "the metric", func() error { return has(t, g.Metrics+"/metrics", "gatehouse_decision_log_events_total 4", "gatehouse_decision_log_dropped_total 0") })
+	gatewaytest.Eventually(t, "the metric", func() error {
+		return has(t, g.Metrics+"/metrics", "gatehouse_decision_log_events_total 4", "gatehouse_decision_log_dropped_total 0")
+	})
 }
 
 // has looks for texts on a page.
@@ -101,7 +103,9 @@ func TestWhatIsFetchedIsShown(t *testing.T) {
 			fmt.Sprintf(`gatehouse_jwks_last_success_timestamp_seconds{uri="%s"} 0`, bad.URL), fmt.Sprintf(`gatehouse_jwks_age_seconds{uri="%s"}`, good.URL),
 			fmt.Sprintf(`gatehouse_jwks_fetch_failures_total{uri="%s"} 0`, good.URL))
 	})
-	gatewaytest.Eventually(t, "the API", func() error { return has(t, g.Admin+"/api/sources", `"url":"`+good.URL+`"`, `"keys":1`, `"ageSeconds":`, "answered 404") })
+	gatewaytest.Eventually(t, "the API", func() error {
+		return has(t, g.Admin+"/api/sources", `"url":"`+good.URL+`"`, `"keys":1`, `"ageSeconds":`, "answered 404")
+	})
 	awaitStatus(t, g, "SecurityPolicy", "bad", "JWKSUnavailable", "make it reachable")
 	for _, url := range []string{g.Metrics + "/metrics", g.Admin + "/api/sources"} {
 		if has(t, url, "hunter2") == nil {

@@ -39,6 +39,8 @@ type Host interface {
 	Next(ctx context.Context, want Want) (*Response, error)
 	Finish(ctx context.Context) error
 	Reply(r Reply) error
+	// OpenReply sends the headers of a reply whose body follows; ErrNeeds where that can't be.
+	OpenReply(r *Reply) (ReplyBody, error)
 	SetMetadata(namespace, key string, value any) error
 	Metadata(namespace string) map[string]any
 	Attribute(name string) (string, bool)

@@ -28,3 +28,6 @@ func (f Forward) ExtendTimeout(d time.Duration) error { return f.To.ExtendTimeou
 
 // Base implements [Host].
 func (f Forward) Base() Host { return f.To.Base() }
+
+// OpenReply implements [Host].
+func (f Forward) OpenReply(r *Reply) (ReplyBody, error) { return f.To.host.OpenReply(r) }

@@ -172,6 +172,54 @@ func appendReply(dst []byte, reply *exchange.Reply, detail string) []byte {
 	return wire.Close(wire.AppendString(dst, 5, plainDetail(detail)), immediate)
 }
 
+// appendReplyHeaders appends the ProcessingResponse that begins a streamed reply.
+func appendReplyHeaders(dst []byte, reply *exchange.Reply) []byte {
+	dst, streamed := wire.Open(dst, 11)
+	dst, headers := wire.Open(dst, 1)
+	dst, lines := wire.Open(dst, 1)
+	dst = appendLine(dst, ":status", strconv.Itoa(reply.Status()))
+	dst = appendLines(dst, reply.Header)
+	return wire.Close(wire.Close(wire.Close(dst, lines), headers), streamed)
+}
+
+// appendReplyBody appends a piece of a streamed reply's body.
+func appendReplyBody(dst, piece []byte, end bool) []byte {
+	dst, streamed := wire.Open(dst, 11)
+	dst, body := wire.Open(dst, 2)
+	dst = wire.AppendBytes(dst, 1, piece)
+	if end {
+		dst = wire.AppendVarint(dst, 2, 1)
+	}
+	return wire.Close(wire.Close(dst, body), streamed)
+}
+
+// appendReplyTrailers appends the end of a streamed reply that has trailers.
+func appendReplyTrailers(dst []byte, trailer http.Header) []byte {
+	dst, streamed := wire.Open(dst, 11)
+	dst, lines := wire.Open(dst, 3)
+	dst = appendLines(dst, trailer)
+	return wire.Close(wire.Close(dst, lines), streamed)
+}
+
+// appendLines appends the lines of a HeaderMap; what can't be expressed is left out.
+func appendLines(dst []byte, header http.Header) []byte {
+	for _, name := range slices.Sorted(maps.Keys(header)) {
+		for _, value := range header[name] {
+			if exchange.IsToken(name) && validValue(value) {
+				dst = appendLine(dst, strings.ToLower(name), value)
+			}
+		}
+	}
+	return dst
+}
+
+func appendLine(dst []byte, name, value string) []byte {
+	dst, line := wire.Open(dst, 1)
+	dst = wire.AppendString(dst, 1, name)
+	dst = wire.AppendString(dst, 3, value)
+	return wire.Close(dst, line)
+}
+
 // plainDetail keeps an access log's fields apart.
 func plainDetail(text string) string {
 	return strings.Map(func(r rune) rune {

@@ -52,6 +52,7 @@ type stream struct {
 	ended     bool    // Envoy is gone
 	done      bool    // Process has returned
 	staged    bool    // a body's function runs
+	replying  bool    // a streamed reply has begun and not ended
 	isLocal   bool    // the response was made before the request reached the filter
 	extended  [2]bool // the message that is owed an answer has a longer timeout
 	broken    error   // what went wrong with a body, whatever Process makes of it
@@ -73,9 +74,10 @@ const (
 )
 
 var (
-	errInside = errors.New("called from a body's function")
-	errPanic  = exchange.ErrPanicked
-	errSlow   = exchange.ErrTooSlow
+	errInside    = errors.New("called from a body's function")
+	errOpenReply = errors.New("a streamed reply was not ended")
+	errPanic     = exchange.ErrPanicked
+	errSlow      = exchange.ErrTooSlow
 	// errReset is all that Envoy gets to know: the text reaches access logs.
 	errReset = status.Error(codes.Aborted, "processor failed after the response had started")
 )
@@ -148,6 +150,13 @@ func (s *stream) conclude(err error) error {
 	}
 	if err == nil {
 		err = s.drain()
+	}
+	if s.replying && !s.ended {
+		if err == nil {
+			err = errOpenReply
+		}
+		s.note(err)
+		return errReset // an OK close would leave the client waiting
 	}
 	if err == nil || s.ended || s.auto.replied {
 		s.note(err)

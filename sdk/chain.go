@@ -239,6 +239,12 @@ func (h outerHost) Reply(r Reply) error {
 	return err
 }
 
+func (h outerHost) OpenReply(r *Reply) (exchange.ReplyBody, error) {
+	body, err := h.Forward.OpenReply(r)
+	h.replied = h.replied || err == nil
+	return body, err
+}
+
 // innerHost is the host of the inner processor's Exchange.
 type innerHost struct {
 	exchange.Forward
@@ -289,4 +295,9 @@ func (h *innerHost) Reply(r Reply) error {
 	}
 	h.reply = &r
 	return nil
+}
+
+// OpenReply: what an outer processor may edit is collected.
+func (h *innerHost) OpenReply(*Reply) (exchange.ReplyBody, error) {
+	return nil, fmt.Errorf("%w: a chain's inner replies aren't streamed", ErrNeeds)
 }

@@ -59,6 +59,9 @@ func (r *recorder) OnComplete(func(sdk.Outcome))           {}
 func (r *recorder) Filter() sdk.FilterInfo                 { return sdk.FilterInfo{} }
 func (r *recorder) ExtendTimeout(time.Duration) error      { return nil }
 func (r *recorder) Base() exchange.Host                    { return r }
+func (r *recorder) OpenReply(*sdk.Reply) (exchange.ReplyBody, error) {
+	return nil, sdk.ErrNeeds
+}
 
 // stage edits both ways with its name and notes the end of its own code.
 func stage(r *recorder, name string) sdk.Processor {

@@ -41,10 +41,8 @@ func (e *RealEnvoy) bootstrap() string {
 		"static_resources": object{"clusters": []any{
 			cluster("processor", "processor"), cluster("nobody", "nobody"), cluster("upstream", "upstream"),
 		}},
-		"layered_runtime": object{"layers": []any{object{"name": "static", "static_layer": object{
-			// 503s of the upstream would open circuits shared by all exchanges.
-			"upstream.healthy_panic_threshold": 0,
-		}}}},
+		// Whoever asks for a counter has all of them looked through.
+		"stats_config": object{"stats_matcher": object{"inclusion_list": object{"patterns": []any{object{"prefix": "http.x.ext_proc."}}}}},
 	}
 	text, err := json.Marshal(out)
 	if err != nil {
@@ -76,6 +74,7 @@ func (e *RealEnvoy) listener(id int, f Filter) (string, error) {
 	config := f.Config(cluster)
 	tag := fmt.Sprint(id)
 	config.GrpcService.InitialMetadata = append(config.GrpcService.InitialMetadata, headerValue(exchangeKey, tag))
+	config.StatPrefix = "x" + tag
 	filter, err := typed(config)
 	if err != nil {
 		return "", err
@@ -91,7 +90,7 @@ func (e *RealEnvoy) listener(id int, f Filter) (string, error) {
 		}})
 	manager := object{
 		"@type":       typePrefix + "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
-		"stat_prefix": "x" + tag, "codec_type": "HTTP2", "generate_request_id": false, "use_remote_address": false,
+		"stat_prefix": "x", "codec_type": "HTTP2", "generate_request_id": false, "use_remote_address": false,
 		"server_header_transformation": "PASS_THROUGH", "http2_protocol_options": object{"allow_connect": true},
 		"upgrade_configs": []any{object{"upgrade_type": "websocket"}},
 		"route_config":    object{"virtual_hosts": []any{route}},
@@ -156,7 +155,7 @@ func (e *RealEnvoy) accessLog(tag string, f Filter) object {
 	}
 	return object{"name": "log", "typed_config": object{
 		"@type":      typePrefix + "envoy.extensions.access_loggers.file.v3.FileAccessLog",
-		"path":       filepath.Join(e.dir, "log"+tag),
+		"path":       filepath.Join(e.dir, "log"),
 		"log_format": object{"json_format": format},
 	}}
 }

@@ -39,6 +39,9 @@ type RealEnvoy struct {
 	listeners map[int]string // JSON by exchange
 	exchanges map[int]*envoyExchange
 	version   int
+	log       *bufio.Reader // the access log; one for all, as Envoy has a thread for each
+	line      []byte        // what of a line has come so far
+	records   map[int]record
 }
 
 // Envoy starts a real Envoy for the whole of the test: $ENVOY, else envoy in PATH. Without one the test
@@ -47,10 +50,21 @@ func Envoy(t testing.TB) *RealEnvoy {
 	t.Helper()
 	dir := envoytest.SocketDir(t)
 	e := &RealEnvoy{t: t, dir: dir, listeners: map[int]string{}, exchanges: map[int]*envoyExchange{}}
+	e.records = map[int]record{}
 	e.publish()
+	e.openLog()
 	e.serve()
 	e.envoy = envoytest.Start(t, e.bootstrap(), "--drain-time-s", "1", "--file-flush-interval-msec", "10")
 	return e
+}
+
+func (e *RealEnvoy) openLog() {
+	file, err := os.Create(filepath.Join(e.dir, "log"))
+	if err != nil {
+		e.t.Fatal(err)
+	}
+	e.t.Cleanup(func() { _ = file.Close() })
+	e.log = bufio.NewReader(file)
 }
 
 // Version is the Envoy's version, such as 1.40.0.
@@ -156,7 +170,7 @@ type envoyExchange struct {
 func (e *RealEnvoy) carry(t testing.TB, ctx context.Context, f Filter, serve func(ss grpc.ServerStream) error) proxy {
 	t.Helper()
 	x := &envoyExchange{envoy: e, t: t, ctx: ctx, id: int(e.last.Add(1)), serve: serve}
-	x.counted = fmt.Sprintf("http.x%d.ext_proc.", x.id)
+	x.counted = fmt.Sprintf("http.x.ext_proc.x%d.", x.id)
 	listener, err := e.listener(x.id, f)
 	if err != nil {
 		t.Fatal(err)
@@ -205,7 +219,7 @@ func (x *envoyExchange) close() (report emulate.Report, err error) {
 			report.Counters[strings.TrimPrefix(name, x.counted)] = value
 		}
 	}
-	report.Details, report.Metadata = record.Details, record.Metadata
+	report.Details, report.Metadata = strings.ReplaceAll(record.Details, x.envoy.dir, ""), record.Metadata
 	report.Rerouted = record.Route == "again"
 	x.client.Close()
 	e := x.envoy
@@ -243,22 +257,36 @@ func (x *envoyExchange) awaitRecord() (record, error) {
 	}
 }
 
+// readRecord takes the exchange's line out of what the access log has by now.
 func (x *envoyExchange) readRecord() (r record, ok bool) {
-	file, err := os.Open(filepath.Join(x.envoy.dir, fmt.Sprintf("log%d", x.id)))
-	if err != nil {
-		return r, false
+	e := x.envoy
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for {
+		line, err := e.log.ReadBytes('\n')
+		e.line = append(e.line, line...)
+		if err != nil { // the end, for now
+			r, ok = e.records[x.id]
+			delete(e.records, x.id)
+			return r, ok
+		}
+		e.file(e.line)
+		e.line = nil
 	}
-	defer file.Close()
-	line, err := bufio.NewReader(file).ReadBytes('\n')
-	if err != nil || json.Unmarshal(line, &r) != nil {
-		return r, false
+}
+
+// file keeps a line of the access log for its exchange. Whoever calls it has the lock.
+func (e *RealEnvoy) file(line []byte) {
+	r := record{Metadata: map[string]*structpb.Struct{}}
+	if err := json.Unmarshal(line, &r); err != nil {
+		return
 	}
-	r.Metadata = map[string]*structpb.Struct{}
 	for ns, raw := range r.Raw {
 		value := new(structpb.Struct)
 		if string(raw) != "null" && value.UnmarshalJSON(raw) == nil {
 			r.Metadata[ns] = value
 		}
 	}
-	return r, true
+	id, _ := strconv.Atoi(r.ID)
+	e.records[id] = r
 }

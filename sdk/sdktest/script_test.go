@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"strings"
+	"time"
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	extprocfilterv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/ext_proc/v3"
@@ -217,4 +218,12 @@ func say(answers ...*outgoing) func(*incoming) ([]*outgoing, error) {
 // quit ends the stream.
 func quit(err error) func(*incoming) ([]*outgoing, error) {
 	return func(*incoming) ([]*outgoing, error) { return nil, err }
+}
+
+// slowly answers after a pause.
+func slowly(pause time.Duration, then func(*incoming) ([]*outgoing, error)) func(*incoming) ([]*outgoing, error) {
+	return func(m *incoming) ([]*outgoing, error) {
+		time.Sleep(pause)
+		return then(m)
+	}
 }

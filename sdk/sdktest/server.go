@@ -113,7 +113,9 @@ func (p *tap) serve(ss grpc.ServerStream) error {
 	p.started++
 	p.mu.Unlock()
 	defer p.running.Done()
-	err := p.handle(&tapped{ServerStream: ss, tap: p})
+	stream := &tapped{ServerStream: ss, tap: p}
+	err := p.handle(stream)
+	_ = stream.hold() // an end is an answer too
 	p.note(frame{closed: true, code: status.Code(err)})
 	return err
 }
@@ -180,15 +182,8 @@ func (s *tapped) RecvMsg(m any) error {
 }
 
 func (s *tapped) SendMsg(m any) error {
-	for _, g := range []*gate{s.tap.request, s.tap.response} {
-		if g == s.tap.response && !s.response {
-			continue
-		}
-		select {
-		case <-g.open:
-		case <-s.Context().Done():
-			return status.FromContextError(s.Context().Err()).Err()
-		}
+	if err := s.hold(); err != nil {
+		return err
 	}
 	response := new(extprocv3.ProcessingResponse)
 	switch m := m.(type) {
@@ -201,4 +196,19 @@ func (s *tapped) SendMsg(m any) error {
 	}
 	s.tap.note(frame{response: response})
 	return s.ServerStream.SendMsg(m)
+}
+
+// hold waits until what was sent of the message that is to be answered is in the proxy.
+func (s *tapped) hold() error {
+	for _, g := range []*gate{s.tap.request, s.tap.response} {
+		if g == s.tap.response && !s.response {
+			continue
+		}
+		select {
+		case <-g.open:
+		case <-s.Context().Done():
+			return status.FromContextError(s.Context().Err()).Err()
+		}
+	}
+	return nil
 }

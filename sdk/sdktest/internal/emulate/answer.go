@@ -17,11 +17,12 @@ var (
 	errNotDuplex = errors.New("spurious message: streamed_response is received while body_mode_ is not FULL_DUPLEX_STREAMED")
 	errDuplex    = errors.New("spurious message: Normal body mutation response is received while body_mode_ is FULL_DUPLEX_STREAMED")
 	errMismatch  = errors.New("mismatch between content length and the length of the mutated body")
-	errReplace   = errors.New("spurious message: CONTINUE_AND_REPLACE after the body has begun")
+	errBodyFirst = errors.New("local response body received before headers")
+	errBodyModes = errors.New("streaming local response body is only supported in NONE or FULL_DUPLEX_STREAMED modes")
 )
 
 func spurious(err error) bool {
-	for _, s := range []error{errSpurious, errUnhandled, errDisabled, errNotDuplex, errDuplex, errReplace} {
+	for _, s := range []error{errSpurious, errUnhandled, errDisabled, errNotDuplex, errDuplex, errBodyFirst, errBodyModes} {
 		if errors.Is(err, s) {
 			return true
 		}
@@ -130,7 +131,9 @@ func (d *direction) sendKept(end bool) {
 	p := d.buffer
 	d.buffer = nil
 	message := d.bodyMessage(p, end)
-	d.queue = append(d.queue, chunk{p, end})
+	if !d.duplex() {
+		d.queue = append(d.queue, chunk{p, end})
+	}
 	d.start(streamedAnswer)
 	d.e.send(d, message)
 }

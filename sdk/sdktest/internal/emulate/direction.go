@@ -1,6 +1,7 @@
 package emulate
 
 import (
+	"slices"
 	"time"
 
 	extprocfilterv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/ext_proc/v3"
@@ -103,11 +104,19 @@ func (d *direction) passHeaders(end bool) {
 	if d.request {
 		d.e.upstreamAsked = true
 	}
-	h := append([]link.Field{}, d.fields...)
-	d.next().Headers(h, end)
+	d.next().Headers(forHTTP2(d.fields), end)
 	if end {
 		d.finish()
 	}
+}
+
+// forHTTP2 leaves out what HTTP/2 has no place for (RFC 9113 section 8.2.2).
+func forHTTP2(h []link.Field) []link.Field {
+	out := slices.Clone(h)
+	for _, name := range []string{"transfer-encoding", "connection", "keep-alive", "proxy-connection"} {
+		out = remove(out, name)
+	}
+	return out
 }
 
 // pass sends a part of the body on.

@@ -80,7 +80,7 @@ func Start(ctx context.Context, cfg Config) *Emulator {
 
 // Stop ends the exchange whatever its state, and waits until its stream has ended too.
 func (e *Emulator) Stop() {
-	e.inbox.close()
+	e.inbox.put(e.inbox.close) // after what is there already
 	<-e.done
 }
 

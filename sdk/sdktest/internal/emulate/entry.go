@@ -48,7 +48,8 @@ func (n *entry) Reset() {
 			return
 		}
 		if n.d.request {
-			n.e.destroy() // the client has gone
+			n.e.details = "http2.remote_reset" // the client has gone
+			n.e.destroy()
 			return
 		}
 		n.e.upstreamReset()

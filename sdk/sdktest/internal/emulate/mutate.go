@@ -2,7 +2,6 @@ package emulate
 
 import (
 	"errors"
-	"fmt"
 	"slices"
 	"strings"
 
@@ -53,12 +52,12 @@ func (e *Emulator) mutate(h []link.Field, m *extprocv3.HeaderMutation, replacing
 		return h, errors.New(text)
 	}
 	if r, s := len(m.GetRemoveHeaders()), len(m.GetSetHeaders()); r > maxHeaders || s > maxHeaders {
-		return rejected(fmt.Sprintf("Header mutation remove header count %d or set header count %d exceed the HCM header countlimit %d", r, s, maxHeaders))
+		return rejected("header_mutation_operation_count_exceeds_limit")
 	}
 	rules := rules{e.cfg.Filter.GetMutationRules()}
 	for _, raw := range m.GetRemoveHeaders() {
 		if !validName(raw) {
-			return rejected("Invalid character in remove_headers mutation.")
+			return rejected("header_mutation_remove_contains_invalid_character")
 		}
 		name := strings.ToLower(raw)
 		switch rules.check(opRemove, name, "") {
@@ -67,7 +66,7 @@ func (e *Emulator) mutate(h []link.Field, m *extprocv3.HeaderMutation, replacing
 		case ignored:
 			e.count("rejected_header_mutations")
 		default:
-			return rejected("Invalid attempt to remove " + name)
+			return rejected("header_mutation_remove_headers_failed")
 		}
 	}
 	for _, option := range m.GetSetHeaders() {
@@ -78,15 +77,9 @@ func (e *Emulator) mutate(h []link.Field, m *extprocv3.HeaderMutation, replacing
 		if keepLengthOff && name == "content-length" {
 			continue
 		}
-		value := string(option.GetHeader().GetRawValue())
-		if option.GetHeader().GetValue() != "" {
-			if value != "" {
-				return rejected("Only one of value or raw_value in the HeaderValue message should be set.")
-			}
-			value = option.GetHeader().GetValue()
-		}
+		value := string(option.GetHeader().GetRawValue()) // the field value is not read
 		if !validName(name) || !validValue(value) {
-			return rejected("Invalid character in set_headers mutation.")
+			return rejected("header_mutation_set_contains_invalid_character")
 		}
 		appending := option.GetAppend().GetValue()
 		op := opSet
@@ -103,7 +96,7 @@ func (e *Emulator) mutate(h []link.Field, m *extprocv3.HeaderMutation, replacing
 		case ignored:
 			e.count("rejected_header_mutations")
 		default:
-			return rejected("Invalid attempt to modify " + name)
+			return rejected("header_mutation_set_headers_failed")
 		}
 	}
 	size := 0
@@ -111,8 +104,7 @@ func (e *Emulator) mutate(h []link.Field, m *extprocv3.HeaderMutation, replacing
 		size += len(f.Name) + len(f.Value)
 	}
 	if size > maxHeaderBytes || len(h) > maxHeaders {
-		return rejected(fmt.Sprintf("Header mutation causes end result header count %d or header size %d bytes, exceeding the count limit %d or the size limit %d kilobytes",
-			len(h), size, maxHeaders, maxHeaderBytes>>10))
+		return rejected("header_mutation_result_exceeds_limit")
 	}
 	return h, nil
 }

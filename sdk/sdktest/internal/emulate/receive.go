@@ -23,7 +23,6 @@ func (e *Emulator) received(m *processingResponse) {
 	standalone := m.GetResponse() == nil && m.GetModeOverride() != nil
 	if standalone {
 		if e.overrideAlone(m.GetModeOverride()) {
-			e.count("stream_msgs_received")
 			return
 		}
 	} else {
@@ -233,9 +232,17 @@ func (e *Emulator) statusOnError() int {
 	return 500
 }
 
+// unreachableText is the message of a stream that can't be opened.
+const unreachableText = "upstream connect error or disconnect/reset before headers. reset reason: remote connection failure" +
+	"{upstream_reset_before_response_started{remote_connection_failure|immediate_connect_error: No such file or directory|remote_address:/nobody}}"
+
 // closed is the end of the stream by the processor. An OK close is consent, whatever the failure mode.
-func (e *Emulator) closed(err error) {
+func (e *Emulator) closed(err error, unreachable bool) {
 	s := status.Convert(err)
+	message := s.Message() + "{via_upstream}"
+	if unreachable {
+		message = unreachableText
+	}
 	if s.Code() == codes.OK {
 		if e.complete {
 			return
@@ -252,7 +259,7 @@ func (e *Emulator) closed(err error) {
 		e.count("failure_mode_allowed")
 		e.giveUp()
 	default:
-		e.fail(fmt.Sprintf("ext_proc_error_gRPC_error_%d{%s}", s.Code(), s.Message()))
+		e.fail(fmt.Sprintf("ext_proc_error_gRPC_error_%d{%s}", s.Code(), message))
 	}
 }
 

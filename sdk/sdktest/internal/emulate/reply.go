@@ -1,8 +1,8 @@
 package emulate
 
 import (
+	"fmt"
 	"net/http"
-	"net/url"
 	"strconv"
 	"strings"
 
@@ -87,16 +87,27 @@ func (e *Emulator) grpcReply(h []link.Field, r localReply) []link.Field {
 	h = remove(h, "content-length")
 	h = set(h, "grpc-status", strconv.FormatUint(uint64(status), 10), false)
 	if r.body != "" {
-		h = set(h, "grpc-message", strings.ReplaceAll(url.PathEscape(r.body), "%20", " "), false)
+		h = set(h, "grpc-message", percentEncoded(r.body), false)
 	}
 	return h
+}
+
+// percentEncoded is the encoding of grpc-message.
+func percentEncoded(text string) string {
+	var out strings.Builder
+	for _, c := range []byte(text) {
+		if c >= ' ' && c <= '~' && c != '%' {
+			out.WriteByte(c)
+		} else {
+			fmt.Fprintf(&out, "%%%02X", c)
+		}
+	}
+	return out.String()
 }
 
 // grpcStatus is the mapping of gRPC's document "HTTP to gRPC Status Code Mapping".
 func grpcStatus(code int) uint32 {
 	switch code {
-	case 200:
-		return 0
 	case 400:
 		return 13
 	case 401:
@@ -118,13 +129,13 @@ func (e *Emulator) streamed(r *extprocv3.StreamedImmediateResponse) error {
 		return e.streamedHeaders(part.HeadersResponse)
 	case *extprocv3.StreamedImmediateResponse_BodyResponse:
 		if !e.localReply {
-			return errSpurious
+			return errBodyFirst
 		}
 		e.response.pass(part.BodyResponse.GetBody(), part.BodyResponse.GetEndOfStream())
 		return nil
 	case *extprocv3.StreamedImmediateResponse_TrailersResponse:
 		if !e.localReply {
-			return errSpurious
+			return errBodyFirst
 		}
 		for _, v := range part.TrailersResponse.GetHeaders() {
 			e.response.trailers = append(e.response.trailers, link.Field{Name: v.GetKey(), Value: string(v.GetRawValue())})
@@ -139,9 +150,11 @@ func (e *Emulator) streamed(r *extprocv3.StreamedImmediateResponse) error {
 // only where no body of either direction is on another kind of way.
 func (e *Emulator) streamedHeaders(r *extprocv3.HttpHeaders) error {
 	plain := func(d *direction) bool { return d.mode == modeNone || d.duplex() }
-	if e.request.await != headersAnswer || e.request.headersOut ||
-		!r.GetEndOfStream() && (!plain(&e.request) || !plain(&e.response)) {
+	switch {
+	case e.request.await != headersAnswer || e.request.headersOut:
 		return errSpurious
+	case !r.GetEndOfStream() && (!plain(&e.request) || !plain(&e.response)):
+		return errBodyModes
 	}
 	e.localReply = true
 	e.request.answered(nothing)
@@ -154,8 +167,12 @@ func (e *Emulator) streamedHeaders(r *extprocv3.HttpHeaders) error {
 		h = append(h, link.Field{Name: strings.ToLower(v.GetKey()), Value: value})
 	}
 	if _, ok := link.Get(h, ":status"); !ok {
-		h = append([]link.Field{{Name: ":status", Value: "502"}}, h...)
+		e.localReply = false
+		e.reply(localReply{code: 502, body: "missing required header: :status",
+			details: "filter_removed_required_response_headers{missing_required_header:_:status}"})
+		return nil
 	}
+	e.details = "ext_proc_local_response"
 	e.response.fields = h
 	e.response.passHeaders(r.GetEndOfStream())
 	return nil

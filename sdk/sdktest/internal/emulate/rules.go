@@ -2,6 +2,7 @@ package emulate
 
 import (
 	"regexp"
+	"strconv"
 	"strings"
 
 	mutationrulesv3 "github.com/envoyproxy/go-control-plane/envoy/config/common/mutation_rules/v3"
@@ -31,10 +32,7 @@ type rules struct {
 
 func (r rules) check(op operation, name, value string) ruling {
 	switch {
-	case r.may(op, name):
-		if !validPseudo(name, value) {
-			return forbidden
-		}
+	case r.may(op, name) && (op == opRemove || validPseudo(name, value)):
 		return allowed
 	case r.GetDisallowIsError().GetValue():
 		return forbidden
@@ -72,12 +70,16 @@ func routing(name string) bool {
 	return false
 }
 
-// validPseudo: Envoy refuses a status that is none.
+// validPseudo: of what would break the message itself there are rules without configuration.
 func validPseudo(name, value string) bool {
-	if name != ":status" {
-		return true
+	switch name {
+	case ":status":
+		code, err := strconv.Atoi(value)
+		return err == nil && code >= 200
+	case ":scheme":
+		return value != "" && strings.Trim(value, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789+-.") == ""
 	}
-	return len(value) == 3 && value >= "100" && value <= "999"
+	return true
 }
 
 func matches(m *matcherv3.RegexMatcher, name string) bool {

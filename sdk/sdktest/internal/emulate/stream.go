@@ -10,6 +10,7 @@ import (
 	extprocv3 "github.com/envoyproxy/go-control-plane/envoy/service/ext_proc/v3"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/peer"
 )
 
 // stream is the gRPC stream to the processor. Sending may wait for the processor to receive, which is its
@@ -19,6 +20,20 @@ type stream struct {
 	cancel context.CancelFunc
 	outbox inboxOf
 	gone   bool // closed from this side
+
+	mu     sync.Mutex
+	client grpc.BidiStreamingClient[processingRequest, processingResponse]
+}
+
+// reached reports whether there is a connection to the processor.
+func (s *stream) reached() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.client == nil {
+		return false
+	}
+	_, ok := peer.FromContext(s.client.Context())
+	return ok
 }
 
 // rpc counts the goroutines of streams.
@@ -68,6 +83,9 @@ func (s *stream) run(ctx context.Context) {
 		s.e.inbox.put(func() { s.closed(err) })
 		return
 	}
+	s.mu.Lock()
+	s.client = client
+	s.mu.Unlock()
 	received := make(chan struct{})
 	go func() {
 		defer close(received)
@@ -115,7 +133,7 @@ func (s *stream) closed(err error) {
 	if s.e.stream == s {
 		s.e.stream = nil
 	}
-	s.e.closed(err)
+	s.e.closed(err, err != nil && !s.reached())
 }
 
 // closeStream half-closes the stream and forgets it; a processor that doesn't end it then is cut off.

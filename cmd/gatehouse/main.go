@@ -72,7 +72,7 @@ policies are enforced by Gatehouse's own authorizer.`,
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usageError{fmt.Errorf("%w; see %q", err, cmd.CommandPath()+" --help")}
 	})
-	root.AddCommand(newRun(), newAuth(), newTranslate(), newValidate(), newStatus(), newExplain(), newAudit(), newVersion())
+	root.AddCommand(newRun(), newAuth(), newTranslate(), newValidate(), newStatus(), newExplain(), newAudit(), newTest(), newVersion())
 	for _, c := range root.Commands() {
 		if c.Args == nil {
 			c.Args = noArguments

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/netip"
 	"slices"
 	"strings"
 
@@ -40,6 +41,23 @@ func (g *Gateway) Explain(ctx context.Context, r *Request) (*Explanation, error)
 	g.follow(ctx, r, request, match, out)
 	overGRPC(match, &out.Verdict)
 	return out, nil
+}
+
+// Resolve reads a request and finds the address of the listener that takes it. The error wraps ErrRequest
+// or [routing.ErrNoListener].
+func (g *Gateway) Resolve(r *Request) (*routing.Request, netip.AddrPort, error) {
+	request, portGiven, err := r.parse()
+	if err != nil {
+		return nil, netip.AddrPort{}, err
+	}
+	if !portGiven {
+		g.otherPort(request)
+	}
+	match, err := g.table.Match(request)
+	if err != nil {
+		return nil, netip.AddrPort{}, err
+	}
+	return request, match.Socket.Address, nil
 }
 
 func (e *Explanation) note(text string) {
@@ -110,6 +128,9 @@ func (g *Gateway) follow(ctx context.Context, r *Request, request *routing.Reque
 		return
 	}
 	g.act(match.Route, w, out)
+	if out.Verdict.Outcome == Forwarded {
+		out.Upstream = upstream(match, &out.Verdict)
+	}
 	crossOrigin(request, w, match, &out.Verdict)
 }
 

@@ -1,5 +1,7 @@
 package explain
 
+import "net/http"
+
 // Explanation is what a gateway does with one request. It holds no credential of the request.
 type Explanation struct {
 	Request RequestFacts `json:"request"`
@@ -19,6 +21,9 @@ type Explanation struct {
 	Backends []Backend `json:"backends,omitempty"`
 	Verdict  Verdict   `json:"verdict"`
 	Notes    []string  `json:"notes,omitempty"`
+	// Upstream is the header that a backend gets of a forwarded request, as far as it doesn't depend on
+	// the moment. It may hold credentials and is printed nowhere.
+	Upstream http.Header `json:"-"`
 }
 
 // RequestFacts are the request as policies see it.

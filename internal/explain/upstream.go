@@ -1,0 +1,82 @@
+package explain
+
+import (
+	"net/http"
+	"slices"
+	"strings"
+
+	core "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+
+	"github.com/gatehouse-proxy/gatehouse/internal/routing"
+)
+
+// upstream applies the verdict's edits and then the route's to the request's header. Values that Envoy
+// makes of the moment are left out.
+func upstream(match *routing.Match, v *Verdict) http.Header {
+	out := http.Header{}
+	for _, f := range match.Header {
+		out.Add(f.Name, f.Value)
+	}
+	for name, value := range v.RequestHeaders {
+		out.Set(name, value)
+	}
+	for _, name := range v.RemovedHeaders {
+		out.Del(name)
+	}
+	route := match.Route
+	edit(out, route.GetRequestHeadersToAdd(), route.GetRequestHeadersToRemove())
+	if shares := route.GetRoute().GetWeightedClusters().GetClusters(); len(shares) == 1 {
+		edit(out, shares[0].GetRequestHeadersToAdd(), shares[0].GetRequestHeadersToRemove())
+	}
+	return out
+}
+
+func edit(h http.Header, add []*core.HeaderValueOption, remove []string) {
+	for _, name := range remove {
+		h.Del(name)
+	}
+	for _, option := range add {
+		name, value := option.GetHeader().GetKey(), strings.ReplaceAll(option.GetHeader().GetValue(), "%%", "\x00")
+		if strings.Contains(value, "%") {
+			h.Del(name)
+			continue
+		}
+		value = strings.ReplaceAll(value, "\x00", "%")
+		if option.GetAppendAction() == core.HeaderValueOption_APPEND_IF_EXISTS_OR_ADD {
+			h.Add(name, value)
+		} else {
+			h.Set(name, value)
+		}
+	}
+}
+
+// SecurityPolicies names, as namespace/name, the policies that a route has; sorted.
+func (g *Gateway) SecurityPolicies() []string {
+	var all []string
+	for _, p := range g.loaded {
+		all = append(all, p.Spec.Name)
+	}
+	slices.Sort(all)
+	return slices.Compact(all)
+}
+
+// Rules lists every rule of a route that a listener serves, once, in the order of the listeners.
+func (g *Gateway) Rules() []Route {
+	var all []Route
+	seen := map[Route]bool{}
+	for _, socket := range g.table.Sockets {
+		for _, chain := range socket.Chains {
+			for _, host := range chain.Hosts {
+				for _, r := range host.Routes {
+					rule := *g.routeOf(r)
+					rule.Match, rule.Envoy, rule.Preflight = "", "", false
+					if rule.Kind != "" && !seen[rule] {
+						seen[rule] = true
+						all = append(all, rule)
+					}
+				}
+			}
+		}
+	}
+	return all
+}

@@ -115,6 +115,9 @@ func suspect(n *node, kept []Key) []Key {
 // Kept returns how many derived values are kept.
 func (g *Graph) Kept() int { return g.kept }
 
+// Len returns how many values there are, leaves that were read among them.
+func (g *Graph) Len() int { return len(g.nodes) }
+
 // Ran returns how many rules have run since the last Update.
 func (g *Graph) Ran() int { return g.ran }
 

@@ -134,8 +134,7 @@ func byClass(v *prometheus.CounterVec) (c [classes]prometheus.Counter) {
 // register returns the collector that another server in this process has registered before, if any.
 func register[C prometheus.Collector](r prometheus.Registerer, c C) (C, error) {
 	err := r.Register(c)
-	var already prometheus.AlreadyRegisteredError
-	if errors.As(err, &already) {
+	if already, ok := errors.AsType[prometheus.AlreadyRegisteredError](err); ok {
 		if existing, ok := already.ExistingCollector.(C); ok {
 			return existing, nil
 		}

@@ -53,7 +53,7 @@ func (s *measured) RecvMsg(m any) error {
 		return err
 	}
 	if i := fieldOf(in.Text[0]) - 2; i >= 0 && i < phases {
-		s.latest.Store(int32(i)) //nolint:gosec // it is below phases
+		s.latest.Store(int32(i))
 		s.since[i].CompareAndSwap(0, now())
 	}
 	return nil

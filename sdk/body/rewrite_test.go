@@ -1,0 +1,238 @@
+package body_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"reflect"
+	"strconv"
+	"strings"
+	"testing"
+	"testing/iotest"
+	"unicode/utf8"
+
+	"github.com/gatehouse-proxy/gatehouse/exchange"
+	"github.com/gatehouse-proxy/gatehouse/sdk/body"
+)
+
+func rewriter(t testing.TB, edits ...body.Edit) body.Func {
+	t.Helper()
+	fn, err := body.RewriteJSON(edits...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return fn
+}
+
+func TestJSONIsRewrittenInPlace(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct{ pointer, in, want string }{
+		{"/a", `{"a":1}`, `{"a":X}`},
+		{"/a", " {\n  \"a\" : 1.50e+3 ,\t\"b\" : [ ] }\n", " {\n  \"a\" : X ,\t\"b\" : [ ] }\n"},
+		{"/a", `{"b":{"a":1},"a":{"a":[1,{}]},"c":2}`, `{"b":{"a":1},"a":X,"c":2}`},
+		{"/a/b", `{"a":{"b":"x","c":1},"b":2}`, `{"a":{"b":X,"c":1},"b":2}`},
+		{"/a/b", `{"a":"b","b":1}`, `{"a":"b","b":1}`},
+		{"/1", `[10,20,30]`, `[10,X,30]`},
+		{"/1/0/k", `[0,[{"k":1},{"k":2}]]`, `[0,[{"k":X},{"k":2}]]`},
+		{"/01", `[10,20]`, `[10,20]`},
+		{"/-", `[10]`, `[10]`},
+		{"/0", `{"0":1}`, `{"0":X}`},
+		{"", ` {"a":1} `, ` X `},
+		{"", `null`, `X`},
+		{"/", `{"":1," ":2}`, `{"":X," ":2}`},
+		{"/a~1b", `{"a/b":1}`, `{"a/b":X}`},
+		{"/m~0n", `{"m~n":1}`, `{"m~n":X}`},
+		{"/~01", `{"~1":1,"/":2}`, `{"~1":X,"/":2}`},
+		// RFC 6901 section 5.
+		{"/c%d", `{"c%d":1}`, `{"c%d":X}`},
+		{`/k"l`, `{"k\"l":6}`, `{"k\"l":X}`},
+		{`/i\j`, `{"i\\j":5}`, `{"i\\j":X}`},
+		// No spelling of a name gets past an edit, and none of two alike.
+		{"/a", `{"\u0061":1}`, `{"\u0061":X}`},
+		{"/a", `{"a":1,"a":2}`, `{"a":X,"a":X}`},
+		{"/😀", `{"\uD83D\uDE00":1}`, `{"\uD83D\uDE00":X}`},
+		{"/\ufffd", `{"\ud800":1}`, `{"\ud800":X}`},
+		{"/\ufffd\ufffd", `{"\ud800\ud800":1}`, `{"\ud800\ud800":X}`},
+		{"/\ufffdn", `{"\ud800\u006e":1}`, `{"\ud800\u006e":X}`},
+		{"/\ufffd\n", `{"\ud800\n":1}`, `{"\ud800\n":X}`},
+		{"/ab", `{"abc":1,"a":2,"ab":3}`, `{"abc":1,"a":2,"ab":X}`},
+		{"/e\u0301", `{"é":1}`, `{"é":1}`},
+		{"/a", "", ""},
+	} {
+		in := strings.ReplaceAll(c.in, "X", `"new"`)
+		for _, edit := range []body.Edit{
+			body.ReplaceJSON(c.pointer, []byte(`"new"`)),
+			body.MapJSON(c.pointer, 0, func([]byte) ([]byte, error) { return []byte(`"new"`), nil }),
+		} {
+			for name, src := range map[string]io.Reader{"at once": strings.NewReader(in), "byte by byte": iotest.OneByteReader(strings.NewReader(in))} {
+				got, err := run(rewriter(t, edit), src)
+				if want := strings.ReplaceAll(c.want, "X", `"new"`); err != nil || got != want {
+					t.Errorf("%s in %s %s: %s, %v", c.pointer, c.in, name, got, err)
+				}
+			}
+		}
+	}
+}
+
+func TestSeveralEdits(t *testing.T) {
+	t.Parallel()
+	double := func(v []byte) ([]byte, error) {
+		n, err := strconv.Atoi(string(v))
+		return strconv.AppendInt(nil, int64(2*n), 10), err
+	}
+	fn := rewriter(t, body.MapJSON("/a/0", 0, double), body.MapJSON("/a/1", 0, double), body.ReplaceJSON("/b/secret", []byte("null")))
+	got, err := run(fn, strings.NewReader(`{"a":[1,2,3],"b":{"secret":{"deep":[true,false,null]},"open":1}}`))
+	if want := `{"a":[2,4,3],"b":{"secret":null,"open":1}}`; err != nil || got != want {
+		t.Errorf("%s, %v", got, err)
+	}
+}
+
+func TestPointersAndValuesThatAreNone(t *testing.T) {
+	t.Parallel()
+	for name, edits := range map[string][]body.Edit{
+		"no slash":          {body.ReplaceJSON("a", []byte("1"))},
+		"a tilde alone":     {body.ReplaceJSON("/a~", []byte("1"))},
+		"a tilde and two":   {body.ReplaceJSON("/a~2", []byte("1"))},
+		"no JSON":           {body.ReplaceJSON("/a", []byte("{"))},
+		"nothing":           {body.ReplaceJSON("/a", nil)},
+		"twice the same":    {body.ReplaceJSON("/a", []byte("1")), body.ReplaceJSON("/a", []byte("2"))},
+		"one in the other":  {body.ReplaceJSON("/a", []byte("1")), body.ReplaceJSON("/a/b", []byte("2"))},
+		"all and something": {body.ReplaceJSON("/b", []byte("1")), body.ReplaceJSON("", []byte("2"))},
+	} {
+		if _, err := body.RewriteJSON(edits...); err == nil {
+			t.Errorf("%s: no error", name)
+		}
+	}
+}
+
+func TestMalformedJSON(t *testing.T) {
+	t.Parallel()
+	fn := rewriter(t, body.ReplaceJSON("/a", []byte("1")))
+	for _, in := range []string{
+		" ", "{", "}", "[", "[1", "[1,", "[1,]", "[,1]", "{,}", `{"a"`, `{"a":`, `{"a":1`, `{"a":1,`, `{"a":1,}`, `{"a" 1}`, `{a:1}`, `{1:1}`,
+		`{"a":}`, "1 2", "{} x", "tru", "truth", "nul", "True", "NaN", "01", "-", "-x", "1.", ".5", "1e", "1e+", "+1", "0x1", `"`, `"\`, `"\x"`, `"\u12"`,
+		`"\u12x4"`, "\"\n\"", "\"\x00\"", `"a" "b"`, "\xef\xbb\xbf{}", "{\"a\":\"\\ud8", "[[[", strings.Repeat("[", 1001) + strings.Repeat("]", 1001),
+	} {
+		got, err := run(fn, strings.NewReader(in))
+		if !errors.Is(err, body.ErrSyntax) {
+			t.Errorf("%.20q: %q, %v", in, got, err)
+		}
+		if deep := strings.HasPrefix(in, "[[[["); json.Valid([]byte(in)) && !deep {
+			t.Errorf("%q is valid", in)
+		}
+	}
+	if _, err := run(fn, strings.NewReader(strings.Repeat("[", 1000)+strings.Repeat("]", 1000))); err != nil {
+		t.Errorf("a thousand levels: %v", err)
+	}
+	for _, in := range []string{`{"x":`, `{"x":12`, `{"x":"abc`, `{"x":"\u00`, `{"x":tr`, `[1,2`, `{`} {
+		if _, err := run(fn, io.MultiReader(strings.NewReader(in), iotest.ErrReader(exchange.ErrEnded))); !errors.Is(err, exchange.ErrEnded) {
+			t.Errorf("%q, and the exchange has ended: %v", in, err)
+		}
+	}
+}
+
+func TestValuesThatAreMapped(t *testing.T) {
+	t.Parallel()
+	given := ""
+	keep := body.MapJSON("/a", 10, func(v []byte) ([]byte, error) { given = string(v); return v, nil })
+	if got, err := run(rewriter(t, keep), strings.NewReader(`{"a": [1, 2] }`)); err != nil || got != `{"a": [1, 2] }` || given != "[1, 2]" {
+		t.Errorf("%q of %q, %v", got, given, err)
+	}
+	if _, err := run(rewriter(t, keep), strings.NewReader(`{"a":"123456789"}`)); !errors.Is(err, exchange.ErrTooLarge) {
+		t.Errorf("a value past the limit: %v", err)
+	}
+	broken := body.MapJSON("/a", 0, func([]byte) ([]byte, error) { return []byte(`{"`), nil })
+	if got, err := run(rewriter(t, broken), strings.NewReader(`{"a":1}`)); err == nil {
+		t.Errorf("no JSON passed: %q", got)
+	}
+	refusing := body.MapJSON("/a", 0, func([]byte) ([]byte, error) { return nil, io.ErrClosedPipe })
+	if _, err := run(rewriter(t, refusing), strings.NewReader(`{"a":1}`)); !errors.Is(err, io.ErrClosedPipe) {
+		t.Errorf("an error became %v", err)
+	}
+}
+
+// TestWhatWasReadGoesOnBeforeMoreIsAwaited: a slow sender's document isn't held back.
+func TestWhatWasReadGoesOnBeforeMoreIsAwaited(t *testing.T) {
+	t.Parallel()
+	src, feeder := io.Pipe()
+	out, sink := io.Pipe()
+	fn := rewriter(t, body.ReplaceJSON("/secret", []byte("0")))
+	go func() { sink.CloseWithError(fn(sink, src)) }()
+	for in, want := range map[string]string{`{"log":["one",`: `{"log":["one",`} {
+		if _, err := io.WriteString(feeder, in); err != nil {
+			t.Fatal(err)
+		}
+		got := make([]byte, len(want))
+		if _, err := io.ReadFull(out, got); err != nil || string(got) != want {
+			t.Errorf("%q, %v", got, err)
+		}
+	}
+	go func() { _, _ = io.WriteString(feeder, `"two"],"secret":1}`); _ = feeder.Close() }()
+	if rest, err := io.ReadAll(out); err != nil || string(rest) != `"two"],"secret":0}` {
+		t.Errorf("%q, %v", rest, err)
+	}
+}
+
+// edited is the same edit done on the decoded document.
+func edited(v any, tokens []string, value any) any {
+	if len(tokens) == 0 {
+		return value
+	}
+	switch v := v.(type) {
+	case map[string]any:
+		if child, ok := v[tokens[0]]; ok {
+			v[tokens[0]] = edited(child, tokens[1:], value)
+		}
+	case []any:
+		if i, err := strconv.Atoi(tokens[0]); err == nil && i >= 0 && i < len(v) && strconv.Itoa(i) == tokens[0] {
+			v[i] = edited(v[i], tokens[1:], value)
+		}
+	}
+	return v
+}
+
+func decoded(t *testing.T, data []byte) any {
+	t.Helper()
+	d := json.NewDecoder(bytes.NewReader(data))
+	d.UseNumber()
+	var v any
+	if err := d.Decode(&v); err != nil {
+		t.Fatalf("%q: %v", data, err)
+	}
+	return v
+}
+
+// FuzzRewriteJSON compares with decoding, editing and encoding.
+func FuzzRewriteJSON(f *testing.F) {
+	for _, in := range []string{
+		`{"a":{"b":[1,2,{"c":null}]},"d":"\u00e9\ud83d\ude00"}`, `[1.5e-7,true,false]`, `{"a":1,"a":{"b":2}}`, `{"\u0061":{"b":1}}`, "", " ", `"\ud800"`,
+	} {
+		f.Add([]byte(in), "a", "b")
+	}
+	f.Add([]byte(`[[1,2],[3]]`), "0", "1")
+	f.Fuzz(func(t *testing.T, data []byte, first, second string) {
+		escape := strings.NewReplacer("~", "~0", "/", "~1").Replace
+		fn := rewriter(t, body.ReplaceJSON(fmt.Sprintf("/%s/%s", escape(first), escape(second)), []byte(`"new"`)))
+		got, err := run(fn, bytes.NewReader(data))
+		pieces, err2 := run(fn, iotest.OneByteReader(bytes.NewReader(data)))
+		if pieces != got && err == nil || fmt.Sprint(err) != fmt.Sprint(err2) {
+			t.Fatalf("at once %q, %v; in pieces %q, %v", got, err, pieces, err2)
+		}
+		// encoding/json makes U+FFFD of bytes that aren't UTF-8, which here pass.
+		if !utf8.Valid(data) || !utf8.ValidString(first+second) || len(data) == 0 || err != nil && strings.Contains(err.Error(), "too deeply") {
+			return
+		}
+		if valid := json.Valid(data); valid != (err == nil) {
+			t.Fatalf("valid: %v, error: %v", valid, err)
+		}
+		if err != nil {
+			return
+		}
+		want := edited(decoded(t, data), []string{first, second}, "new")
+		if !reflect.DeepEqual(decoded(t, []byte(got)), want) {
+			t.Fatalf("%s became %s, want %v", data, got, want)
+		}
+	})
+}

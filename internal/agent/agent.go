@@ -23,6 +23,7 @@ import (
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 
 	"github.com/gatehouse-proxy/gatehouse/extauthz"
+	"github.com/gatehouse-proxy/gatehouse/extproc"
 	"github.com/gatehouse-proxy/gatehouse/internal/xds"
 	"github.com/gatehouse-proxy/gatehouse/security/bundle"
 	"github.com/gatehouse-proxy/gatehouse/security/decisionlog"
@@ -183,10 +184,14 @@ func (a *Agent) Run(ctx context.Context) error {
 
 func (a *Agent) authorizer() *grpc.Server {
 	server := NewAuthorizerServer()
-	options := []extauthz.Option{extauthz.WithLogger(a.log), extauthz.OnVerdict(NewAudit(a.log, a.config.Registerer).Verdict)}
-	extauthz.NewServer(a.policies.choose, options...).Register(server)
+	audit := NewAudit(a.log, a.config.Registerer)
+	extauthz.NewServer(a.policies.choose, extauthz.WithLogger(a.log), extauthz.OnVerdict(audit.Verdict)).Register(server)
+	processor := extproc.Authorize(a.policies.choose, extproc.WithLogger(a.log), extproc.OnVerdict(audit.Verdict))
+	extproc.NewServer(processor, extproc.WithLogger(a.log), extproc.WithName("gatehouse")).Register(server)
 	checks := health.NewServer()
-	checks.SetServingStatus("ext_authz", healthpb.HealthCheckResponse_SERVING)
+	for _, service := range []string{"ext_authz", "ext_proc"} {
+		checks.SetServingStatus(service, healthpb.HealthCheckResponse_SERVING)
+	}
 	healthpb.RegisterHealthServer(server, checks)
 	return server
 }

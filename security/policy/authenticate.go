@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"strings"
 
 	"github.com/gatehouse-proxy/gatehouse/exchange"
 	"github.com/gatehouse-proxy/gatehouse/security/apikey"
@@ -41,13 +42,32 @@ func (p *Policy) authenticate(ctx context.Context, r *exchange.Request) finding 
 		return finding{}
 	}
 	// No method may choose among several lines: another proxy or the upstream may choose another (S13).
-	if _, lines := r.Header.Lookup("authorization"); lines > 1 {
+	if severalCredentials(r) {
 		return finding{outcome: invalid, reason: ReasonAuthorizationTwice}
 	}
 	if p.any {
 		return p.authenticateAny(ctx, r)
 	}
 	return p.authenticateAll(ctx, r)
+}
+
+// severalCredentials also knows lines that a proxy has joined (RFC 9110 section 5.3), as Envoy does with
+// HTTP/1: a parameter of one credential never looks like another's scheme.
+func severalCredentials(r *exchange.Request) bool {
+	value, lines := r.Header.Lookup("authorization")
+	if lines > 1 {
+		return true
+	}
+	_, rest, joined := strings.Cut(value, ",")
+	for joined {
+		var part string
+		part, rest, joined = strings.Cut(rest, ",")
+		scheme, _, _ := strings.Cut(strings.Trim(part, " \t"), " ")
+		if strings.EqualFold(scheme, "basic") || strings.EqualFold(scheme, "bearer") {
+			return true
+		}
+	}
+	return false
 }
 
 // authenticateAll runs the cheap methods first, so that a flood without tokens costs no hashing.

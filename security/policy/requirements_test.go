@@ -89,6 +89,32 @@ func TestS13S29SeveralCredentialsAreNeverChosenFrom(t *testing.T) {
 	}
 }
 
+// Envoy joins several lines of Authorization into one before anybody can count them.
+func TestS13JoinedCredentialsAreSeveral(t *testing.T) {
+	t.Parallel()
+	good := "Bearer " + token(t, nil)
+	optional := compile(t, &config.Policy{JWT: withJWT(t, func(j *config.JWT) { j.Optional = true })})
+	for name, c := range map[string]struct {
+		value string
+		want  int
+	}{
+		"a token":                    {good, 200},
+		"another scheme":             {"Basic eDp5", 200},
+		"parameters with commas":     {`Digest username="basic", realm="bearer x", uri="/"`, 200},
+		"a parameter that ends in B": {`Digest username="a",qop=auth-basic`, 200},
+		"password, token":            {"Basic eDp5," + good, 401},
+		"password, token, spaces":    {"Basic eDp5 ,\t" + strings.Replace(good, "Bearer", "bEARER", 1), 401},
+		"another scheme, token":      {`Digest username="a", ` + good, 401},
+		"another scheme, password":   {"Digest x,Basic eDp5", 401},
+		"token, password":            {good + ",Basic eDp5", 401},
+		"empty, token":               {", " + good, 401},
+	} {
+		if v := check(t, optional, request("GET /", "authorization", c.value)); status(v) != c.want {
+			t.Errorf("%s: %d (%s), want %d", name, status(v), v.Reason, c.want)
+		}
+	}
+}
+
 // On every way to an allow, each identity header is overwritten or removed, and never both.
 func TestS14S15EveryAllowPathOwnsIdentityHeaders(t *testing.T) {
 	t.Parallel()

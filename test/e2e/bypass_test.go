@@ -35,6 +35,14 @@ func TestVerdictOutlivesRouteChanges(t *testing.T) {
       recomputeRoute: true
       claimToHeaders: [{claim: role, header: x-role}]`))
 		},
+		"a verdict by ext_proc that does so": func(*testing.T) string {
+			return policyManifest("api", jwtSpec(issuer, `
+      recomputeRoute: true
+      claimToHeaders: [{claim: role, header: x-role}]`)+"\n  enforcement: ExtProc")
+		},
+		"a verdict by ext_proc, and an ext_proc": func(t *testing.T) string {
+			return policyManifest("api", jwtSpec(issuer, "")+"\n  enforcement: ExtProc") + "\n---\n" + reroutingProcessor(t)
+		},
 		"an ext_proc": func(t *testing.T) string {
 			return policyManifest("api", jwtSpec(issuer, "")) + "\n---\n" + reroutingProcessor(t)
 		},

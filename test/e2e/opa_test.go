@@ -8,11 +8,10 @@ import (
 	"github.com/gatehouse-proxy/gatehouse/internal/gatewaytest"
 )
 
-// TestRegoReadsBodies: up to the limit, and never a part of one for the whole.
+// TestRegoReadsBodies: up to the limit, and never a part of one for the whole, by both protocols.
 func TestRegoReadsBodies(t *testing.T) {
 	t.Parallel()
-	backend, port := gatewaytest.NewBackend(t, "b"), freePort(t)
-	gatewaytest.Start(t, all(gatewayManifest(port), backendManifest("b", backend.Port), routeManifest("r", prefix("/"), "b"), policyManifest("r", `
+	const spec = `
   opa:
     body: {maxBytes: 200000}
     modules:
@@ -22,7 +21,11 @@ func TestRegoReadsBodies(t *testing.T) {
         import rego.v1
         default allow := false
         allow if not input.parsed_body.bad
-`)))
+`
+	backend, port := gatewaytest.NewBackend(t, "b"), freePort(t)
+	gatewaytest.Start(t, all(gatewayManifest(port), backendManifest("b", backend.Port),
+		routeManifest("authz", prefix("/authz"), "b"), policyManifest("authz", spec),
+		routeManifest("proc", prefix("/proc"), "b"), policyManifest("proc", spec+"  enforcement: ExtProc")))
 	const json = "Content-Type: application/json"
 	filler := func(n int) string { return `"` + strings.Repeat("x", n) + `"` }
 	for name, test := range map[string]struct {
@@ -37,12 +40,14 @@ func TestRegoReadsBodies(t *testing.T) {
 		"far beyond the limit":      {`{"a": ` + filler(3_000_000) + `}`, 413},
 		"bad behind malformed JSON": {`{"a": 1}, {"bad": true}`, 403},
 	} {
-		a := gatewaytest.Post(t, at(port, "/"), test.body, json)
-		if a.Status != test.want {
-			t.Errorf("%s: %d, want %d", name, a.Status, test.want)
-		}
-		if a.Status == http.StatusOK && a.Seen.Body != test.body {
-			t.Errorf("%s: the backend got %d bytes, want %d", name, len(a.Seen.Body), len(test.body))
+		for _, path := range []string{"/authz", "/proc"} {
+			a := gatewaytest.Post(t, at(port, path), test.body, json)
+			if a.Status != test.want {
+				t.Errorf("%s%s: %d, want %d", name, path, a.Status, test.want)
+			}
+			if a.Status == http.StatusOK && a.Seen.Body != test.body {
+				t.Errorf("%s%s: the backend got %d bytes, want %d", name, path, len(a.Seen.Body), len(test.body))
+			}
 		}
 	}
 }

@@ -45,7 +45,9 @@ func (b *Builder) preflight(rule *Rule, m *gatewayv1.HTTPRouteMatch) *route.Rout
 	r := &route.Route{Name: rule.Name + "/preflight", Match: match, ResponseHeadersToAdd: []*core.HeaderValueOption{varyOrigin()}}
 	if rule.CORS == nil {
 		respond(r, 403)
-		r.TypedPerFilterConfig = pack(map[string]proto.Message{filterAuthorizer: b.check(rule)})
+		filters := map[string]proto.Message{}
+		b.enforce(rule, filters)
+		r.TypedPerFilterConfig = pack(filters)
 		return r
 	}
 	// The filter passes by a direct response. So this one leads to no cluster, and the filter before the

@@ -57,7 +57,7 @@ func (b *Builder) ask(r *route.Route, rule *Rule, servers []*policy.ExtAuth, fil
 	seal = b.seal("extauth", asked)
 	mark := &setmetadata.Config{Metadata: []*setmetadata.Metadata{{
 		MetadataNamespace: gatehouseNamespace, AllowOverwrite: true,
-		Value: &structpb.Struct{Fields: map[string]*structpb.Value{SealKey: structpb.NewStringValue(seal)}},
+		Value: &structpb.Struct{Fields: map[string]*structpb.Value{serversKey: structpb.NewStringValue(seal)}},
 	}}}
 	out.Filters = append(out.Filters, &core.TypedExtensionConfig{Name: servers[len(servers)-1].Name + "/seal", TypedConfig: typed(mark)})
 	filters[filterAuth] = &chain.FilterChainConfigPerRoute{FilterChain: out}

@@ -27,6 +27,7 @@ func httpFilters() []*hcm.HttpFilter {
 		always(filterClientAddress, clientAddress()),
 		disabled(filterCORS, &corsfilter.Cors{}),
 		disabled(filterAuthorizer, authorizer()),
+		disabled(filterProcessor, processor()),
 		disabled(filterAuth, &chain.FilterChainConfig{}),
 		disabled(filterExtensions, &chain.FilterChainConfig{}),
 		disabled(filterSession, &sessionfilter.StatefulSession{}),

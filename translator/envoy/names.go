@@ -6,6 +6,7 @@ const (
 	filterClientAddress = "gatehouse.client_address"
 	filterCORS          = "gatehouse.cors"
 	filterAuthorizer    = "gatehouse.ext_authz"
+	filterProcessor     = "gatehouse.ext_proc"   // the authorizer by its other protocol
 	filterAuth          = "gatehouse.auth"       // the route's own chain: the user's ext_authz servers
 	filterExtensions    = "gatehouse.extensions" // the route's own chain: ext_proc and the like
 	filterSession       = "gatehouse.session"
@@ -23,7 +24,8 @@ const (
 	headerRecompute     = "x-gatehouse-recompute"
 )
 
-// Context extensions of a check: set by the route's configuration, so no client can choose them.
+// Extensions of a request, by ext_authz in its context extensions and by ext_proc in its initial metadata:
+// set by the route's configuration, so no client can choose them.
 const (
 	// ExtensionPolicy names the policy of a request: its reference, or in an Envoy of somebody else's its
 	// namespace/name.
@@ -38,10 +40,13 @@ const (
 // SealKey is the key of the proof of a verdict in a request's dynamic metadata.
 const SealKey = "seal"
 
+// serversKey is where a route's own chain says that the user's servers have let a request pass.
+const serversKey = "servers"
+
 // The namespaces in which proofs stand.
 const (
 	authorizerNamespace = "envoy.filters.http.ext_authz" // the only one that ext_authz can write
-	gatehouseNamespace  = product
+	gatehouseNamespace  = product                        // of the authorizer by ext_proc, and of the users' servers
 )
 
 // Clusters of the bootstrap.

@@ -48,16 +48,26 @@ func (b *Builder) secure(r *route.Route, rule *Rule, filters map[string]proto.Me
 			r.ResponseHeadersToAdd = append(r.ResponseHeadersToAdd, varyOrigin())
 		}
 		if s.Spec.Protects() {
-			filters[filterAuthorizer] = b.check(rule)
-			seals = append(seals, sealed(authorizerNamespace, SealKey, b.Seal(s.Ref)))
+			namespace := b.enforce(rule, filters)
+			seals = append(seals, sealed(namespace, SealKey, b.Seal(s.Ref)))
 		}
 	}
 	if servers := rule.authServers(); len(servers) > 0 {
-		seals = append(seals, sealed(gatehouseNamespace, SealKey, b.ask(r, rule, servers, filters)))
+		seals = append(seals, sealed(gatehouseNamespace, serversKey, b.ask(r, rule, servers, filters)))
 	}
 	if len(seals) > 0 {
 		filters[filterSeal] = demand(seals)
 	}
+}
+
+// enforce has the authorizer decide, and returns the namespace in which its seal will stand.
+func (b *Builder) enforce(rule *Rule, filters map[string]proto.Message) (namespace string) {
+	if rule.Security.ExtProc {
+		filters[filterProcessor] = process(rule)
+		return gatehouseNamespace
+	}
+	filters[filterAuthorizer] = b.check(rule)
+	return authorizerNamespace
 }
 
 // check selects the policy by a key of the route's configuration.

@@ -34,7 +34,9 @@ type Security struct {
 	// Data holds what Spec refers to; missing entries are missing objects.
 	Data config.Data
 	// ExtAuth is the user's own authorization server, nil if there is none.
-	ExtAuth    *ExtAuth
+	ExtAuth *ExtAuth
+	// ExtProc has Envoy ask the authorizer by ext_proc instead of ext_authz.
+	ExtProc    bool
 	Conditions []status.Condition
 }
 
@@ -104,6 +106,7 @@ func (r *resolver) security(object *resource.SecurityPolicy, out *Security) {
 	r.unsupported(object)
 	spec, own := &object.Spec, &object.Own.Spec
 	p := out.Spec
+	out.ExtProc = own.Enforcement == resource.EnforcementExtProc
 	p.Mode, p.DryRun = config.Mode(own.AuthMode), own.DryRun
 	p.BasicAuth = r.of("basicAuth").basicAuth(spec.BasicAuth, own.BasicAuth, p.Name)
 	p.JWT = r.of("jwt").jwt(spec.JWT, own.JWT)
@@ -125,7 +128,6 @@ func (r *resolver) unsupported(object *resource.SecurityPolicy) {
 	spec := &object.Spec
 	for field, set := range map[string]bool{
 		"oidc": spec.OIDC != nil, "csrf": spec.CSRF != nil,
-		"enforcement: ExtProc": object.Own.Spec.Enforcement == resource.EnforcementExtProc,
 	} {
 		if set {
 			r.fault("spec.%s is not supported by this version; remove it", field)

@@ -77,8 +77,8 @@ func (e *editor) object(kind string, n int) string {
 			e.pick("", ", hostname: \"*.example\"", ", allowedRoutes: {namespaces: {from: All}}", ", allowedRoutes: {namespaces: {from: Selector, selector: {matchLabels: {team: a}}}}"),
 			e.pick("a.example", "b.example", "\"*.example\""), e.pick("", ", {name: c, port: 443, protocol: HTTPS, hostname: a.example, tls: {certificateRefs: [{name: cert}]}}, {name: d, port: 443, protocol: HTTPS, tls: {certificateRefs: [{name: cert}]}}"))
 	case "route":
-		return fmt.Sprintf("apiVersion: gateway.networking.k8s.io/v1\nkind: HTTPRoute\nmetadata: {name: r%d, labels: {tier: %s}}\nspec: {parentRefs: [{%s%d}], hostnames: [%s], rules: [{name: %s, matches: [{path: {value: /%s}}]%s, backendRefs: [{%s}]}]}",
-			n, e.pick("x", "y"), e.pick("name: g", "name: g", "kind: ListenerSet, name: l"), e.random.IntN(4), e.pick("", "a.example"), e.pick("one", "two"), e.pick("a", "b"),
+		return fmt.Sprintf("apiVersion: gateway.networking.k8s.io/v1\nkind: HTTPRoute\nmetadata: {name: r%d, namespace: %s, labels: {tier: %s}}\nspec: {parentRefs: [{namespace: default, %s%d}], hostnames: [%s], rules: [{name: %s, matches: [{path: {value: /%s}}]%s, backendRefs: [{%s}]}]}",
+			n, e.pick("default", "default", "default", "other"), e.pick("x", "y"), e.pick("name: g", "name: g", "kind: ListenerSet, name: l"), e.random.IntN(4), e.pick("", "a.example"), e.pick("one", "two"), e.pick("a", "b"),
 			e.pick("", "", ", sessionPersistence: {}", ", filters: [{type: RequestMirror, requestMirror: {backendRef: {name: s2, namespace: other, port: 80}}}]"),
 			e.pick("group: gateway.envoyproxy.io, kind: Backend, name: b1", "name: s1, port: 80", "name: s1, namespace: other, port: 80"))
 	case "set":
@@ -97,7 +97,9 @@ func (e *editor) object(kind string, n int) string {
 			e.pick("targetRefs: [{group: gateway.networking.k8s.io, kind: HTTPRoute, name: r1}]", "targetRefs: [{group: gateway.networking.k8s.io, kind: HTTPRoute, name: r2}]",
 				"targetRefs: [{group: gateway.networking.k8s.io, kind: HTTPRoute, name: r1, sectionName: one}]", "targetRefs: [{group: gateway.networking.k8s.io, kind: Gateway, name: g1}]",
 				"targetRefs: [{group: gateway.networking.k8s.io, kind: Gateway, name: g1, sectionName: b}]", "targetRefs: [{group: gateway.networking.k8s.io, kind: ListenerSet, name: l1}]",
-				"targetSelectors: [{group: gateway.networking.k8s.io, kind: HTTPRoute, matchLabels: {tier: x}}]", "targetSelectors: [{group: gateway.networking.k8s.io, kind: Gateway, matchLabels: {tier: y}}]"),
+				"targetSelectors: [{group: gateway.networking.k8s.io, kind: HTTPRoute, matchLabels: {tier: x}}]", "targetSelectors: [{group: gateway.networking.k8s.io, kind: Gateway, matchLabels: {tier: y}}]",
+				"targetSelectors: [{kind: HTTPRoute, matchLabels: {tier: x}, namespaces: {from: All}}]", "targetSelectors: [{kind: ListenerSet}]",
+				"targetSelectors: [{kind: HTTPRoute, namespaces: {from: Selector, selector: {matchLabels: {team: a}}}}]"),
 			e.pick("", ", mergeType: StrategicMerge", ", mergeType: JSONMerge"),
 			e.pick("basicAuth: {users: {name: u1}}", "basicAuth: {users: {name: u1}}, cors: {allowOrigins: [https://a.example]}", "cors: {allowOrigins: [\"*\"]}", "authorization: {defaultAction: Deny}", "nonsense: 1",
 				"extAuth: {grpc: {backendRefs: [{group: gateway.envoyproxy.io, kind: Backend, name: b1}]}}"))
@@ -109,7 +111,7 @@ func (e *editor) object(kind string, n int) string {
 	case "class":
 		return fmt.Sprintf("apiVersion: gateway.networking.k8s.io/v1\nkind: GatewayClass\nmetadata: {name: c%d}\nspec: {controllerName: %s}", n, e.pick("example.com/other", "gatehouse.dev/gateway-controller"))
 	case "namespace":
-		return fmt.Sprintf("apiVersion: v1\nkind: Namespace\nmetadata: {name: default, labels: {team: %s}}", e.pick("a", "b"))
+		return fmt.Sprintf("apiVersion: v1\nkind: Namespace\nmetadata: {name: %s, labels: {team: %s}}", e.pick("default", "other"), e.pick("a", "b"))
 	case "tls":
 		return fmt.Sprintf("apiVersion: gateway.networking.k8s.io/v1\nkind: BackendTLSPolicy\nmetadata: {name: t%d}\nspec: {targetRefs: [{group: \"\", kind: Service, name: s%d}], validation: {hostname: a.example, wellKnownCACertificates: System}}", n, n)
 	case "traffic":
@@ -117,7 +119,9 @@ func (e *editor) object(kind string, n int) string {
 	case "client":
 		return fmt.Sprintf("apiVersion: gateway.envoyproxy.io/v1alpha1\nkind: ClientTrafficPolicy\nmetadata: {name: c%d}\nspec: {targetRefs: [{group: gateway.networking.k8s.io, kind: Gateway, name: g1}], clientIPDetection: {xForwardedFor: {numTrustedHops: %d}}%s}", n, 1+e.random.IntN(2), e.pick("", ", timeout: {}"))
 	}
-	return fmt.Sprintf("apiVersion: gateway.networking.k8s.io/v1beta1\nkind: ReferenceGrant\nmetadata: {name: t%d, namespace: other}\nspec: {from: [{group: gateway.networking.k8s.io, kind: HTTPRoute, namespace: default}], to: [{group: \"\", kind: Service}]}", n)
+	return fmt.Sprintf("apiVersion: gateway.networking.k8s.io/v1beta1\nkind: ReferenceGrant\nmetadata: {name: t%d, namespace: other}\nspec: {%s}", n, e.pick(
+		"from: [{group: gateway.networking.k8s.io, kind: HTTPRoute, namespace: default}], to: [{group: \"\", kind: Service}]",
+		"from: [{group: gateway.envoyproxy.io, kind: SecurityPolicy, namespace: default}], to: [{group: gateway.networking.k8s.io, kind: HTTPRoute}]"))
 }
 
 // TestIncrementalEqualsFull: what came before changes the cost of a translation, never its outcome.

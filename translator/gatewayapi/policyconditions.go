@@ -146,11 +146,14 @@ func (f *fitting) hide(policyKind string, target Target, items []Targeting) {
 		}
 	}
 	for _, outer := range f.outerTargets(target) {
-		if f.foreign(outer) {
+		if f.foreign(outer.Target) {
 			continue
 		}
-		for _, hidden := range f.policies(policyKind, outer) {
-			at := outer
+		for _, hidden := range f.policies(policyKind, outer.Target) {
+			if outer.whole && hidden.Section != "" {
+				continue
+			}
+			at := outer.Target
 			at.Section = hidden.Section
 			for _, t := range nearest {
 				f.hideBy(hidden.Key(), at, target, t)
@@ -168,28 +171,49 @@ func (f *fitting) hideBy(hidden resource.Key, at, where Target, by Targeting) {
 	f.fit.Hides = append(f.fit.Hides, Hide{Policy: hidden, At: at, By: fmt.Sprintf("%s (%s)", where, by.Key())})
 }
 
-// outerTargets are the Gateways whose policies apply to a target unless it has its own.
-func (f *fitting) outerTargets(target Target) []Target {
-	var parents []gatewayv1.ParentReference
+// outerTarget is one whose policies apply to another target unless that has its own.
+type outerTarget struct {
+	Target
+	whole bool // only those of the whole object: its listeners are not those of the other target
+}
+
+// outerTargets are the ListenerSets and Gateways further out.
+func (f *fitting) outerTargets(target Target) []outerTarget {
 	switch target.Kind {
 	case "ListenerSet":
-		kind := gatewayv1.Kind(target.Kind)
-		parents = []gatewayv1.ParentReference{{Kind: &kind, Name: gatewayv1.ObjectName(target.Name)}}
+		return f.gatewayOf(target)
 	case "HTTPRoute":
 		if route := readTarget[*gatewayv1.HTTPRoute](f.view, target); route != nil {
-			parents = route.Spec.ParentRefs
+			return f.parents(target.Namespace, route.Spec.ParentRefs)
 		}
 	case "GRPCRoute":
 		if route := readTarget[*gatewayv1.GRPCRoute](f.view, target); route != nil {
-			parents = route.Spec.ParentRefs
+			return f.parents(target.Namespace, route.Spec.ParentRefs)
 		}
 	}
-	return ParentTargets(f.listenerSet, target.Namespace, parents)
+	return nil
 }
 
-func (f *fitting) listenerSet(namespace, name string) (*gatewayv1.ListenerSet, bool) {
-	set := memo.Read[*gatewayv1.ListenerSet](f.view, memo.Key{Kind: "ListenerSet", Namespace: namespace, Name: name})
-	return set, set != nil
+func (f *fitting) parents(namespace string, refs []gatewayv1.ParentReference) []outerTarget {
+	var all []outerTarget
+	for _, ref := range refs {
+		parent := parentTarget(namespace, ref)
+		switch parent.Kind {
+		case "Gateway":
+			all = append(all, outerTarget{Target: parent})
+		case "ListenerSet":
+			all = append(append(all, outerTarget{Target: parent}), f.gatewayOf(parent)...)
+		}
+	}
+	return all
+}
+
+func (f *fitting) gatewayOf(listenerSet Target) []outerTarget {
+	if set := readTarget[*gatewayv1.ListenerSet](f.view, listenerSet); set != nil {
+		gateway := GatewayOf(set)
+		return []outerTarget{{Target{Kind: gateway.Kind, Namespace: gateway.Namespace, Name: gateway.Name}, true}}
+	}
+	return nil
 }
 
 // merges reports whether a policy takes up those further out instead of hiding them (mergeType).
@@ -289,11 +313,10 @@ func (h Hidden) Condition(key Hiding) (status.Condition, bool) {
 // Unselective tells of policies whose selectors select nothing.
 func (in *Input) Unselective() []status.Condition {
 	var all []status.Condition
-	for key := range in.policies.selecting {
+	for key, s := range in.policies.selections {
 		if len(in.policies.targets[key]) == 0 {
 			all = append(all, status.Condition{
-				Object: key, Type: "Accepted", Reason: string(gatewayv1.PolicyReasonTargetNotFound),
-				Message: "spec.targetSelectors select no object of namespace " + key.Namespace + "; check the labels",
+				Object: key, Type: "Accepted", Reason: string(gatewayv1.PolicyReasonTargetNotFound), Message: s.selectsNothing(),
 			})
 		}
 	}
@@ -305,16 +328,7 @@ func (in *Input) Unselective() []status.Condition {
 func ParentTargets(listenerSets func(namespace, name string) (*gatewayv1.ListenerSet, bool), namespace string, refs []gatewayv1.ParentReference) []Target {
 	var all []Target
 	for _, ref := range refs {
-		t := Target{Kind: "Gateway", Namespace: namespace, Name: string(ref.Name)}
-		if ref.Kind != nil {
-			t.Kind = string(*ref.Kind)
-		}
-		if ref.Namespace != nil {
-			t.Namespace = string(*ref.Namespace)
-		}
-		if ref.SectionName != nil {
-			t.Section = string(*ref.SectionName)
-		}
+		t := parentTarget(namespace, ref)
 		if t.Kind == "ListenerSet" {
 			if of, ok := listenerSets(t.Namespace, t.Name); ok {
 				gateway := GatewayOf(of)
@@ -327,6 +341,21 @@ func ParentTargets(listenerSets func(namespace, name string) (*gatewayv1.Listene
 	}
 	slices.SortFunc(all, compareTargets)
 	return slices.Compact(all)
+}
+
+// parentTarget is what a parentRef of an object in a namespace means.
+func parentTarget(namespace string, ref gatewayv1.ParentReference) Target {
+	t := Target{Kind: "Gateway", Namespace: namespace, Name: string(ref.Name)}
+	if ref.Kind != nil {
+		t.Kind = string(*ref.Kind)
+	}
+	if ref.Namespace != nil {
+		t.Namespace = string(*ref.Namespace)
+	}
+	if ref.SectionName != nil {
+		t.Section = string(*ref.SectionName)
+	}
+	return t
 }
 
 func compareTargets(a, b Target) int {

@@ -2,12 +2,9 @@ package gatewayapi
 
 import (
 	"cmp"
-	"maps"
 	"slices"
 
 	egv1alpha1 "github.com/envoyproxy/gateway/api/v1alpha1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/labels"
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	"github.com/gatehouse-proxy/gatehouse/translator/memo"
@@ -77,8 +74,9 @@ type policyIndex struct {
 	lists map[memo.Key]*List[Targeting]
 	// targets are what every policy of the lists is entered for.
 	targets map[resource.Key][]entry
-	// selecting are the policies that choose their targets by labels.
-	selecting map[resource.Key]found
+	// selecting are the policies that choose their targets by labels, selections how.
+	selecting  map[resource.Key]found
+	selections map[resource.Key]selection
 }
 
 // entry is a policy at one place of the index.
@@ -88,7 +86,10 @@ type entry struct {
 }
 
 func newPolicyIndex() *policyIndex {
-	return &policyIndex{lists: map[memo.Key]*List[Targeting]{}, targets: map[resource.Key][]entry{}, selecting: map[resource.Key]found{}}
+	return &policyIndex{
+		lists: map[memo.Key]*List[Targeting]{}, targets: map[resource.Key][]entry{},
+		selecting: map[resource.Key]found{}, selections: map[resource.Key]selection{},
+	}
 }
 
 // update takes what has changed in a Set, and notes the lists that are others now.
@@ -97,38 +98,19 @@ func (x *policyIndex) update(set, old *resource.Set, note func(memo.Key)) {
 		k.changed(set, old, func(namespace, name string) {
 			key := resource.Key{Kind: k.kind, Namespace: namespace, Name: name}
 			delete(x.selecting, key)
+			delete(x.selections, key)
 			p, exists := k.get(set, namespace, name)
 			if !exists {
 				x.enter(key, nil, note)
 				return
 			}
 			if len(p.refs.TargetSelectors) > 0 {
-				x.selecting[key] = p
+				x.selecting[key], x.selections[key] = p, p.selection()
 			}
 			x.enter(key, p.entries(set), note)
 		})
 	}
-	if len(x.selecting) > 0 {
-		reselect(x, "Gateway", set, set.Gateways, old.Gateways, note)
-		reselect(x, "HTTPRoute", set, set.HTTPRoutes, old.HTTPRoutes, note)
-	}
-}
-
-// reselect looks again at policies that choose by labels, where an object that they may choose has other
-// labels, is new or gone.
-func reselect[T resource.Object](x *policyIndex, kind string, set *resource.Set, now, old resource.Table[T], note func(memo.Key)) {
-	now.Changed(old, func(namespace, name string) {
-		before, was := old.Get(namespace, name)
-		after, is := now.Get(namespace, name)
-		if was && is && maps.Equal(before.GetLabels(), after.GetLabels()) {
-			return
-		}
-		for key, p := range x.selecting {
-			if (was && p.selects(kind, before)) != (is && p.selects(kind, after)) {
-				x.enter(key, p.entries(set), note)
-			}
-		}
-	})
+	x.reselect(set, old, note)
 }
 
 // enter replaces the entries of a policy.
@@ -157,7 +139,7 @@ func (p found) entries(set *resource.Set) []entry {
 	all := make([]entry, len(targets))
 	for i, t := range targets {
 		all[i] = entry{
-			list: targetKey(p.kind, t.kind, p.object.GetNamespace(), t.name),
+			list: targetKey(p.kind, t.kind, t.namespace, t.name),
 			item: Targeting{
 				Kind: p.kind, Namespace: p.object.GetNamespace(), Name: p.object.GetName(), Section: t.section,
 				created: p.object.GetCreationTimestamp().Unix(),
@@ -171,9 +153,9 @@ func targetKey(policyKind, targetKind, namespace, name string) memo.Key {
 	return memo.Key{Kind: policiesOf + memo.Kind(targetKind), Namespace: namespace, Name: policyKind + "/" + name}
 }
 
-type target struct{ kind, name, section string }
+type target struct{ kind, namespace, name, section string }
 
-// targets lists what the policy names, each once: by reference, or by labels in its own namespace.
+// targets lists what the policy names, each once: by reference in its own namespace, or by labels.
 func (p found) targets(set *resource.Set) []target {
 	refs := p.refs.TargetRefs
 	if p.refs.TargetRef != nil { // both is a fault, and then neither may be served without the policy
@@ -181,7 +163,7 @@ func (p found) targets(set *resource.Set) []target {
 	}
 	all := make([]target, 0, len(refs))
 	for _, ref := range refs {
-		t := target{name: string(ref.Name)}
+		t := target{namespace: p.object.GetNamespace(), name: string(ref.Name)}
 		if ref.SectionName != nil {
 			t.section = string(*ref.SectionName)
 		}
@@ -189,34 +171,15 @@ func (p found) targets(set *resource.Set) []target {
 			all = append(all, t)
 		}
 	}
-	if len(p.refs.TargetSelectors) > 0 {
-		all = appendSelected(all, p, "Gateway", set.Gateways)
-		all = appendSelected(all, p, "HTTPRoute", set.HTTPRoutes)
+	if s := p.selection(); len(s.all) > 0 {
+		for _, k := range selectable() {
+			all = k.append(all, s, set)
+		}
 	}
 	slices.SortFunc(all, func(a, b target) int {
-		return cmp.Or(cmp.Compare(a.kind, b.kind), cmp.Compare(a.name, b.name), cmp.Compare(a.section, b.section))
+		return cmp.Or(cmp.Compare(a.kind, b.kind), cmp.Compare(a.namespace, b.namespace), cmp.Compare(a.name, b.name), cmp.Compare(a.section, b.section))
 	})
 	return slices.Compact(all)
-}
-
-func appendSelected[T resource.Object](all []target, p found, kind string, table resource.Table[T]) []target {
-	for _, object := range table.Namespace(p.object.GetNamespace()) {
-		if p.selects(kind, object) {
-			all = append(all, target{kind: kind, name: object.GetName()})
-		}
-	}
-	return all
-}
-
-// selects reports whether one of the policy's selectors means an object of a kind.
-func (p found) selects(kind string, object resource.Object) bool {
-	return object.GetNamespace() == p.object.GetNamespace() && slices.ContainsFunc(p.refs.TargetSelectors, func(s egv1alpha1.TargetSelector) bool {
-		match, err := metav1.LabelSelectorAsSelector(&metav1.LabelSelector{MatchLabels: s.MatchLabels, MatchExpressions: s.MatchExpressions})
-		if err != nil { // a fault of the policy; what it would have selected isn't known
-			match = labels.Everything()
-		}
-		return slices.Contains(meantKinds(string(s.Kind)), kind) && match.Matches(labels.Set(object.GetLabels()))
-	})
 }
 
 // meantKinds returns the kinds that a target may be of: its own or, of a policy with a fault there, both

@@ -29,7 +29,7 @@ func PolicyTargets(set *resource.Set) map[resource.Key][]Target {
 	all := map[resource.Key][]Target{}
 	include := func(p found) {
 		for _, t := range p.targets(set) {
-			all[p.key()] = append(all[p.key()], Target{Kind: t.kind, Namespace: p.object.GetNamespace(), Name: t.name, Section: t.section})
+			all[p.key()] = append(all[p.key()], Target{Kind: t.kind, Namespace: t.namespace, Name: t.name, Section: t.section})
 		}
 	}
 	for _, k := range policyKinds {

@@ -97,13 +97,24 @@ func (r *reader) selector(at path, selector *egv1alpha1.TargetSelector) {
 	if selector.Group != nil && *selector.Group != groupGateway {
 		r.fault(at.to("group"), "must be %s", groupGateway)
 	}
-	if n := selector.Namespaces; n != nil && n.From != egv1alpha1.TargetNamespaceFromSame {
-		r.fault(at.to("namespaces", "from"), "is not supported by this version; write a policy in each namespace")
+	if n := selector.Namespaces; n != nil {
+		r.targetNamespaces(at.to("namespaces"), n)
 	}
 	if _, err := metav1.LabelSelectorAsSelector(&metav1.LabelSelector{
 		MatchLabels: selector.MatchLabels, MatchExpressions: selector.MatchExpressions,
 	}); err != nil {
 		r.fault(at, "isn't a label selector: %v", err)
+	}
+}
+
+func (r *reader) targetNamespaces(at path, n *egv1alpha1.TargetSelectorNamespaces) {
+	r.enum(at.to("from"), string(n.From),
+		string(egv1alpha1.TargetNamespaceFromSame), string(egv1alpha1.TargetNamespaceFromAll), string(egv1alpha1.TargetNamespaceFromSelector))
+	if n.From == egv1alpha1.TargetNamespaceFromSelector && n.Selector == nil {
+		r.fault(at.to("selector"), "is missing; it says by labels which namespaces are meant")
+	}
+	if _, err := metav1.LabelSelectorAsSelector(n.Selector); err != nil {
+		r.fault(at.to("selector"), "isn't a label selector: %v", err)
 	}
 }
 

@@ -57,7 +57,7 @@ func NewExchange(r *Request, h Host) *Exchange { return &Exchange{Request: r, ho
 // Next releases the request, with the edits made so far, and waits for the response's headers. Bodies
 // flow meanwhile. want says what of the response will be touched beyond its headers; it can't be widened
 // later, because the proxy must be told before the request leaves. ctx may have a deadline of its own,
-// at the cost of one more goroutine.
+// at the cost of one more goroutine; it also bounds reads of the response's body.
 //
 // Errors: [ErrNeeds] if the proxy's configuration forbids want or what was asked of the request's body,
 // and then it is the failure verdict; [ErrEnded], [ErrNextTwice], [ErrDone], [ErrBadEdit], ctx's error,

@@ -40,8 +40,12 @@ func (f *flow) hold(n int) error {
 	if err := f.advance(); err != nil {
 		return s.fail(err)
 	}
+	ctx := s.ctx
+	if f.side == responseSide && s.reading != nil {
+		ctx = s.reading
+	}
 	for len(f.held) < n && !f.heldEnd {
-		m, err := s.receive(s.ctx)
+		m, err := s.receive(ctx)
 		if err != nil {
 			return err
 		}

@@ -20,7 +20,7 @@ func (s *stream) Next(ctx context.Context, want exchange.Want) (*exchange.Respon
 	if s.nexted {
 		return nil, exchange.ErrNextTwice
 	}
-	s.want = want
+	s.want, s.reading = want, ctx
 	if err := s.next(ctx); err != nil {
 		return nil, err
 	}

@@ -42,6 +42,7 @@ type stream struct {
 	hooks      []func(exchange.Outcome)
 	filter     exchange.FilterInfo
 	want       exchange.Want
+	reading    context.Context // bounds reads of the response's body
 	flows      [2]flow
 	outcome    exchange.Outcome
 

@@ -66,10 +66,17 @@
 // [Chain] nests processors in one server, as net/http middleware nests; that is cheaper and safer than
 // several filters in Envoy.
 //
+// # What net/http has already
+//
+// [Middleware] runs middleware that was written for net/http, whether it looks at headers, wraps bodies or
+// answers by itself; [Handler] answers from Go.
+//
+//	sdk.Main(sdk.Middleware(cors.Default().Handler))
+//
 // # Deciding only
 //
 // An [Authorizer] sees the request and gives a [Verdict]. It is served as ext_authz, which costs Envoy
-// less than a stream per request. [Serve] and [Main] take either kind.
+// less than a stream per request. [Serve] and [Main] take either kind. [Authorize] makes it a processor.
 //
 // The examples below are complete programs.
 package sdk

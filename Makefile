@@ -73,6 +73,10 @@ bench: ## Run the benchmarks (BENCH=regex, BENCHTIME=1s)
 fuzz: ## Run every fuzz target for FUZZTIME=30s each
 	@scripts/fuzz.sh $(FUZZTIME)
 
+.PHONY: mutants
+mutants: ## Remove each guard that a security requirement names, and demand that its test turns red (MUTANTS=text)
+	@scripts/mutants.py "$(MUTANTS)"
+
 .PHONY: lint
 lint: $(GOLANGCI) ## Run the linters of .golangci.yml
 	@$(GOLANGCI) run ./...

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""summary.py DIR prints "N passed, N failed, N skipped" for the go test events in DIR/*.json.
+"""summary.py DIR prints the security requirements with their tests, and then "N passed, N failed, N skipped",
+for the go test events in DIR/*.json.
 
 Only leaves count, so that a table of ten cases is ten and not eleven. A package that fails without a
 failing test (it doesn't compile, it timed out), every line of DIR/faults, and a failed run of which no
@@ -10,13 +11,30 @@ import pathlib
 import sys
 
 
+def requirements(lines, results):
+    """What the test of the requirements has printed, beside what became of the tests."""
+    outcome = {}
+    for (_, test), action in results.items():
+        top = test.split("/", 1)[0]
+        outcome[top] = "fail" if "fail" in (action, outcome.get(top)) else action
+    if lines:
+        print("security requirements (hostile inputs, tests):")
+    for line in lines:
+        _, number, title, hostile, tests = line.split(" | ")
+        names = [name if outcome.get(name) == "pass" else f"{name} ({outcome.get(name, 'not run')})" for name in tests.split()]
+        print(f"  {number:4}{title}: {hostile}; {' '.join(names)}")
+
+
 def main(directory):
     results = {}  # (package, test or "") -> action
+    told = []
     files = sorted(directory.glob("*.json"))
     for file in files:
         with file.open() as lines:
             for line in lines:
                 event = json.loads(line)
+                if event["Action"] == "output" and event.get("Output", "").startswith("requirement | "):
+                    told.append(event["Output"].rstrip("\n"))
                 if event["Action"] in ("pass", "fail", "skip", "run"):
                     # A test that began and never ended was cut off by a panic or a timeout.
                     action = "fail" if event["Action"] == "run" else event["Action"]
@@ -41,6 +59,7 @@ def main(directory):
         counts["fail"] += len(faults.read_text().splitlines())
     if not files or ((directory / "failed").exists() and counts["fail"] == 0):
         counts["fail"] += 1
+    requirements(told, results)
     print(f"{counts['pass']} passed, {counts['fail']} failed, {counts['skip']} skipped")
     return 1 if counts["fail"] else 0
 

@@ -251,3 +251,20 @@ func FuzzHtpasswd(f *testing.F) {
 		}
 	})
 }
+
+// After a success nothing but the same user and password is let pass by what is remembered.
+func TestS33WhatIsNearASuccessFails(t *testing.T) {
+	t.Parallel()
+	u := parse(t, "alice:"+hashed(t, "secret", 4)+"\nbob:"+hashed(t, "other", 4))
+	if !verify(t, u, "alice", "secret") {
+		t.Fatal("the password fails")
+	}
+	for _, c := range [][2]string{
+		{"alice", ""}, {"alice", "secre"}, {"alice", "secrets"}, {"alice", "Secret"}, {"alice", "secret\x00"}, {"alice", " secret"}, {"alice", "other"},
+		{"bob", "secret"}, {"Alice", "secret"}, {"alic", "esecret"}, {"alices", "ecret"}, {"", "secret"}, {"alice:", "secret"}, {"mallory", "secret"},
+	} {
+		if verify(t, u, c[0], c[1]) {
+			t.Errorf("%q %q passes", c[0], c[1])
+		}
+	}
+}

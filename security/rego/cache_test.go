@@ -81,3 +81,18 @@ allow if input.attributes.request.http.path == "/1"`)
 		t.Error("a long key is kept")
 	}
 }
+
+// A part that isn't read may still deny: what isn't UTF-8 is no request to decide about, equal or not.
+func TestS19RememberedDecisionsAreForSoundRequests(t *testing.T) {
+	t.Parallel()
+	p := compile(t, `default allow := false
+allow if input.attributes.request.http.method == "GET"`)
+	evaluate(t, p, get("/"), nil)
+	for name, head := range map[string]exchange.Head{
+		"path": {Method: "GET", Path: "/\xff"}, "host": {Method: "GET", Path: "/", Authority: "\xff"}, "method": {Method: "GET\xff", Path: "/"},
+	} {
+		if o, err := p.Evaluate(t.Context(), exchange.NewRequest(head, exchange.Conn{}, exchange.Header{}, exchange.Body{}, nil), nil); err == nil {
+			t.Errorf("%s: %+v", name, o)
+		}
+	}
+}

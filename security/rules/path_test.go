@@ -164,3 +164,29 @@ func FuzzPathRules(f *testing.F) {
 		}
 	})
 }
+
+// A dot, a star or a bracket in a literal stands for itself, and an expression is compared with the whole
+// path by its bytes.
+func TestS10LiteralsAreQuotedAndExpressionsAnchored(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		kind, value, path string
+	}{
+		{"Exact", "/a.b", "/axb"}, {"Exact", "/a*", "/aaa"}, {"Exact", "/[ab]", "/a"}, {"Exact", "/a|/b", "/b"}, {"Exact", "/a+", "/aa"},
+		{"PathPrefix", "/v1.0", "/v1x0/users"}, {"PathPrefix", "/a.*", "/abc"}, {"PathPrefix", "/(a|b)", "/a"}, {"PathPrefix", "^/a", "/a"},
+		{"Suffix", ".png", "/xpng"}, {"Suffix", "$", "/a"}, {"Suffix", ".*", "/a"},
+		{"RegularExpression", "/a", "/a/b"}, {"RegularExpression", "/a", "/x/a"}, {"RegularExpression", "/a|/b", "/bb"}, {"RegularExpression", "/public/[a-z]+", "/public/a/../../admin"},
+		{"RegularExpression", "a", "/a"}, {"RegularExpression", "/a$", "/a\n"}, {"RegularExpression", "/a.", "/a\n"}, {"RegularExpression", "/é", "/\xe9"}, {"RegularExpression", "/caf.", "/caf\xff\xfe"},
+		{"RegularExpression", "/a", "/a%00"}, {"RegularExpression", "/a", "/A"},
+	} {
+		if allows, _ := matches(t, config.PathMatch{Type: c.kind, Value: c.value}, c.path); allows {
+			t.Errorf("%s %s allows %q", c.kind, c.value, c.path)
+		}
+	}
+	for _, beyond := range []string{`/(a)\1`, `/a(?=b)`, `/(?<!a)b`, `/a++`, strings.Repeat("(a{1,9}){1,9}", 40), "/(", "/[", `/\`} {
+		rule := &config.Authorization{Rules: []config.Rule{{Name: "it", Path: &config.PathMatch{Type: "RegularExpression", Value: beyond}}}}
+		if _, err := rules.Compile(rule, rules.Options{}); err == nil && !strings.HasPrefix(beyond, "(a{") {
+			t.Errorf("%s compiles", beyond)
+		}
+	}
+}

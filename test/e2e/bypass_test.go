@@ -23,9 +23,9 @@ func adminRoute(port int) string {
 		"\n---\n" + backendManifest("admin", port) + "\n---\n" + policyManifest("admin", basicSpec)
 }
 
-// TestVerdictOutlivesRouteChanges: whatever changes the route after a verdict, a request never reaches a
+// TestS51VerdictOutlivesRouteChanges: whatever changes the route after a verdict, a request never reaches a
 // backend whose policy didn't let it pass (S51).
-func TestVerdictOutlivesRouteChanges(t *testing.T) {
+func TestS51VerdictOutlivesRouteChanges(t *testing.T) {
 	t.Parallel()
 	issuer := gatewaytest.NewIssuer(t, "https://idp.example")
 	token := "Authorization: Bearer " + issuer.Token(t, map[string]any{"role": "admin"})
@@ -73,9 +73,9 @@ func TestVerdictOutlivesRouteChanges(t *testing.T) {
 	}
 }
 
-// TestRouteOfUsersServerIsSealedToo: a route that only a user's ext_authz server protects isn't reached
+// TestS51RouteOfUsersServerIsSealedToo: a route that only a user's ext_authz server protects isn't reached
 // by a request that was routed elsewhere first.
-func TestRouteOfUsersServerIsSealedToo(t *testing.T) {
+func TestS51RouteOfUsersServerIsSealedToo(t *testing.T) {
 	t.Parallel()
 	api, admin, port := gatewaytest.NewBackend(t, "api"), gatewaytest.NewBackend(t, "admin"), freePort(t)
 	gatewaytest.Start(t, all(gatewayManifest(port),

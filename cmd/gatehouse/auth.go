@@ -11,21 +11,36 @@ import (
 func newAuth() *cobra.Command {
 	var config authserver.Config
 	var level slog.Level
+	var printed bool
 	cmd := &cobra.Command{
 		Use:   "auth -f PATH...",
 		Short: "Run the authorizer alone, for an Envoy of your own",
-		Long: `Auth serves envoy.service.auth.v3.Authorization and grpc.health.v1.Health. The Envoy
-configuration names the policy of a request: the context extension "gatehouse.policy" is the
-NAMESPACE/NAME of a SecurityPolicy among the files. A request without one gets the default
-policy, else it is denied; an unknown name is answered 503. Changed files take effect at once.`,
+		Long: `Auth serves envoy.service.auth.v3.Authorization, envoy.service.ext_proc.v3.ExternalProcessor
+and grpc.health.v1.Health on one port. The Envoy configuration names the policy of a request: the
+context extension "gatehouse.policy" (ext_proc: gRPC initial metadata of that name) is the
+NAMESPACE/NAME of a SecurityPolicy among the files; an unknown name is answered 503. A request
+without one gets the default policy. Without that the files' Gateways and routes decide by host
+and path; the proxy must then send paths in their normal form. What has no policy is denied.
+
+Changed files take effect at once. A file that breaks keeps what it held, and the fault is in the
+log and in the header gatehouse-problem of the health service. With --print-envoy-config the
+command prints what to paste into Envoy's configuration, and ends.`,
 		Example: `  gatehouse auth -f policies/ --listen unix:/run/gatehouse.sock
-  gatehouse auth -f policies/ --listen 127.0.0.1:9001 --default-policy team-a/api --tls-cert tls.crt --tls-key tls.key`,
+  gatehouse auth -f policies/ --listen 127.0.0.1:9001 --default-policy team-a/api --tls-cert tls.crt --tls-key tls.key
+  gatehouse auth -f policies/ --listen unix:/run/gatehouse.sock --print-envoy-config`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := requirePaths(cmd, config.Paths); err != nil {
 				return err
 			}
 			if err := config.Check(); err != nil {
 				return usageError{err}
+			}
+			if printed {
+				text, err := authserver.EnvoyConfig(config)
+				if err == nil {
+					_, err = cmd.OutOrStdout().Write(text)
+				}
+				return err
 			}
 			config.Logger = newLogger(level)
 			return authserver.Run(cmd.Context(), config)
@@ -39,6 +54,8 @@ policy, else it is denied; an unknown name is answered 503. Changed files take e
 	flags.StringVar(&config.TLSKey, "tls-key", "", "PEM file of its key")
 	flags.StringVar(&config.TLSClientCA, "tls-client-ca", "", "PEM file of the CA that callers' certificates must come from")
 	flags.BoolVar(&config.AllowPrivateJWKS, "allow-private-jwks", false, "let JWKS be fetched from private, link-local and loopback addresses")
+	flags.StringVar(&config.StateDir, "state", defaultState(), "state directory: --print-envoy-config makes the seal key in it, and the server proves its verdicts with it")
+	flags.BoolVar(&printed, "print-envoy-config", false, "print the filters and the cluster for Envoy's configuration, and end")
 	levelFlag(cmd, &level)
 	return cmd
 }

@@ -1,78 +1,172 @@
 package authserver
 
 import (
+	"context"
 	"errors"
+	"log/slog"
+	"maps"
+	"slices"
 	"sync/atomic"
 
 	"github.com/gatehouse-proxy/gatehouse/exchange"
+	"github.com/gatehouse-proxy/gatehouse/internal/routing"
 	"github.com/gatehouse-proxy/gatehouse/security/bundle"
+	"github.com/gatehouse-proxy/gatehouse/security/config"
 	"github.com/gatehouse-proxy/gatehouse/security/decisionlog"
 	"github.com/gatehouse-proxy/gatehouse/security/jwt"
 	"github.com/gatehouse-proxy/gatehouse/security/policy"
 	"github.com/gatehouse-proxy/gatehouse/translator"
 	"github.com/gatehouse-proxy/gatehouse/translator/envoy"
-	translated "github.com/gatehouse-proxy/gatehouse/translator/policy"
 	"github.com/gatehouse-proxy/gatehouse/translator/resource"
 )
 
 // errForeign indicates a policy of which the authorizer could enforce only a part.
 var errForeign = errors.New("spec.extAuth is Envoy's part; configure that filter in Envoy itself and remove it here")
 
-// policies holds the compiled policies by namespace/name.
+// policies holds what the authorizer enforces. load is not concurrent with itself; choose is.
 type policies struct {
 	translator *translator.Translator
 	fetcher    *jwt.Fetcher
 	bundles    *bundle.Fetcher
 	decisions  *decisionlog.Log
 	config     Config
-	current    atomic.Pointer[map[string]*policy.Policy]
+	seals      *envoy.Builder // nil: verdicts carry no proof
+	told       map[string]bool
+	last       *translator.Result
+	current    atomic.Pointer[state]
 }
 
-func newPolicies(t *translator.Translator, fetcher *jwt.Fetcher, bundles *bundle.Fetcher, decisions *decisionlog.Log, config Config) *policies {
-	p := &policies{translator: t, fetcher: fetcher, bundles: bundles, decisions: decisions, config: config}
-	p.current.Store(&map[string]*policy.Policy{})
-	return p
+// state is one state of the files. Immutable.
+type state struct {
+	byName   map[string]*authorizer // each policy by itself
+	byRef    map[string]*authorizer // as the files' routes have it, merged
+	table    *routing.Table         // nil: the files hold no routes
+	problems []string
 }
 
-func (p *policies) len() int { return len(*p.current.Load()) }
+// authorizer is a compiled policy with the proofs of its verdicts.
+type authorizer struct {
+	*policy.Policy
+
+	proofs map[string]any
+}
+
+// Check decides, and puts the proofs on what may pass.
+func (a *authorizer) Check(ctx context.Context, r *exchange.Request) (exchange.Verdict, error) {
+	verdict, err := a.Policy.Check(ctx, r)
+	if err != nil || !verdict.Allow || len(a.proofs) == 0 {
+		return verdict, err
+	}
+	metadata := make(map[string]any, len(verdict.Metadata)+len(a.proofs))
+	maps.Copy(metadata, verdict.Metadata)
+	maps.Copy(metadata, a.proofs)
+	verdict.Metadata = metadata
+	return verdict, nil
+}
+
+func (p *policies) len() int { return len(p.current.Load().byName) }
 
 // choose goes by what Envoy's configuration says, never by what the client sent. nil is denied.
 func (p *policies) choose(r *exchange.Request) exchange.Authorizer {
-	name, ok := r.Extension(envoy.ExtensionPolicy)
-	if !ok {
+	now := p.current.Load()
+	name, named := r.Extension(envoy.ExtensionPolicy)
+	if !named {
 		name = p.config.DefaultPolicy
 	}
-	if chosen, ok := (*p.current.Load())[name]; ok {
+	if named || name != "" {
+		if chosen, ok := now.byName[name]; ok {
+			return chosen
+		}
+		return p.nobody(r, whyUnknownName)
+	}
+	ref, why := byRoute(now.table, r)
+	if why != "" {
+		return p.nobody(r, why)
+	}
+	if chosen, ok := now.byRef[ref]; ok {
 		return chosen
 	}
+	return p.nobody(r, whyNoPolicy)
+}
+
+// nobody says why a request is denied without a policy; the path alone, since credentials may stand in a
+// query.
+func (p *policies) nobody(r *exchange.Request, why string) exchange.Authorizer {
+	p.config.Logger.Warn("no policy can be chosen; the request is answered 503", "why", why,
+		"host", r.Authority(), "path", pathOnly(r.Path()))
 	return nil
 }
 
-// load compiles every policy of the set. One that can't be used denies with 503.
+// load compiles every policy of the set, by itself and as routes have it. One that can't be used denies
+// with 503.
 func (p *policies) load(set *resource.Set, problems []resource.Problem) {
+	next := &state{byName: map[string]*authorizer{}, byRef: map[string]*authorizer{}}
 	for _, problem := range problems {
-		p.config.Logger.Error(problem.String())
+		next.problems = append(next.problems, problem.String())
 	}
-	next := map[string]*policy.Policy{}
 	for _, s := range p.translator.Policies(set) {
-		next[s.Spec.Name] = p.compile(s)
+		fault := error(nil)
+		if s.ExtAuth != nil {
+			fault = errForeign
+		}
+		next.byName[s.Spec.Name] = p.compile(next, s.Spec, s.Data, s.Spec.Name, fault)
 	}
-	old := p.current.Swap(&next)
-	for _, gone := range *old {
-		gone.Close()
+	if set.Gateways.Len() > 0 {
+		p.loadRoutes(next, set)
+	}
+	p.report(next.problems)
+	if old := p.current.Swap(next); old != nil {
+		for _, gone := range slices.AppendSeq(slices.Collect(maps.Values(old.byName)), maps.Values(old.byRef)) {
+			gone.Close()
+		}
 	}
 }
 
-func (p *policies) compile(s *translated.Security) *policy.Policy {
-	deps := policy.Deps{Data: s.Data, JWKS: p.fetcher, Bundles: p.bundles, Decisions: p.decisions, CORSHeaders: true, Logger: p.config.Logger}
-	err := errForeign
-	var compiled *policy.Policy
-	if s.ExtAuth == nil {
-		compiled, err = policy.Compile(s.Spec, deps)
-	}
+// loadRoutes prepares the choice by host and path.
+func (p *policies) loadRoutes(next *state, set *resource.Set) {
+	p.last = p.translator.Translate(set, p.last)
+	table, err := routing.New(p.last.Snapshot)
 	if err != nil {
-		p.config.Logger.Error("policy can't be enforced; its requests are answered 503", "policy", s.Spec.Name, "error", err)
-		return policy.Broken(s.Spec, deps, err)
+		next.problems = append(next.problems, "no policy can be chosen by host and path: "+err.Error())
+		return
 	}
-	return compiled
+	next.table = table
+	for _, s := range p.last.Snapshot.Policies {
+		next.byRef[s.Ref] = p.compile(next, s.Spec, s.Data, s.Ref, nil)
+	}
 }
+
+// compile makes one authorizer; fault is what is known to be wrong already.
+func (p *policies) compile(next *state, spec *config.Policy, data config.Data, sealedAs string, fault error) *authorizer {
+	deps := policy.Deps{Data: data, JWKS: p.fetcher, Bundles: p.bundles, Decisions: p.decisions, CORSHeaders: true, Logger: p.config.Logger}
+	out := &authorizer{}
+	if p.seals != nil {
+		out.proofs = map[string]any{envoy.SealKey: p.seals.Seal(sealedAs), envoy.CheckedKey: p.seals.Checked()}
+	}
+	if fault == nil {
+		out.Policy, fault = policy.Compile(spec, deps)
+	}
+	if fault != nil {
+		next.problems = append(next.problems, "SecurityPolicy "+spec.Name+": "+fault.Error()+"; its requests are answered 503")
+		out.Policy = policy.Broken(spec, deps, fault)
+	}
+	return out
+}
+
+// report logs each problem once for as long as it lasts.
+func (p *policies) report(problems []string) {
+	now := map[string]bool{}
+	for _, text := range problems {
+		if !p.told[text] && !now[text] {
+			p.config.Logger.Error(text)
+		}
+		now[text] = true
+	}
+	if len(p.told) > 0 && len(now) == 0 {
+		p.config.Logger.Log(context.Background(), slog.LevelInfo, "all problems are gone")
+	}
+	p.told = now
+}
+
+// problems are what is wrong with the files now.
+func (p *policies) problems() []string { return p.current.Load().problems }

@@ -12,10 +12,10 @@ import (
 
 	"golang.org/x/sync/errgroup"
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/health"
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 
 	"github.com/gatehouse-proxy/gatehouse/extauthz"
+	"github.com/gatehouse-proxy/gatehouse/extproc"
 	"github.com/gatehouse-proxy/gatehouse/internal/agent"
 	"github.com/gatehouse-proxy/gatehouse/internal/source/files"
 	"github.com/gatehouse-proxy/gatehouse/internal/standalone"
@@ -32,6 +32,7 @@ type Config struct {
 	DefaultPolicy                string // namespace/name; "" denies requests that name none
 	TLSCert, TLSKey, TLSClientCA string // PEM files; without TLSCert the port speaks plain HTTP/2
 	AllowPrivateJWKS             bool
+	StateDir                     string // holds the seal key that EnvoyConfig makes
 	Logger                       *slog.Logger
 }
 
@@ -61,7 +62,15 @@ func Run(ctx context.Context, config Config) error {
 	defer bundles.Close()
 	decisions := decisionlog.New(decisionlog.Options{Logger: config.Logger})
 	defer decisions.Close()
-	policies := newPolicies(translator.New(translator.Options{}), fetcher, bundles, decisions, config)
+	seals, err := sealBuilder(config.StateDir)
+	if err != nil {
+		return fmt.Errorf("%w: %w", standalone.ErrEnvironment, err)
+	}
+	policies := &policies{
+		// The seals of the translation are in routes that nobody gets to see.
+		translator: translator.New(translator.Options{ControllerNames: standalone.ControllerNames(), SealKey: []byte("unused")}),
+		fetcher:    fetcher, bundles: bundles, decisions: decisions, config: config, seals: seals,
+	}
 	set, problems, err := source.Load()
 	if err != nil {
 		return fmt.Errorf("%w: %w", standalone.ErrInput, err)
@@ -90,11 +99,12 @@ func Run(ctx context.Context, config Config) error {
 	return group.Wait()
 }
 
-func newServer(p *policies, log *slog.Logger, credentials []grpc.ServerOption) (*grpc.Server, *health.Server) {
+func newServer(p *policies, log *slog.Logger, credentials []grpc.ServerOption) (*grpc.Server, *detailed) {
 	server := agent.NewAuthorizerServer(credentials...)
-	extauthz.NewServer(p.choose, extauthz.WithLogger(log), extauthz.OnVerdict(agent.NewAudit(log, nil).Verdict)).Register(server)
-	state := health.NewServer()
-	state.SetServingStatus("ext_authz", healthpb.HealthCheckResponse_SERVING)
+	observe := agent.NewAudit(log, nil).Verdict
+	extauthz.NewServer(p.choose, extauthz.WithLogger(log), extauthz.OnVerdict(observe)).Register(server)
+	extproc.NewServer(extproc.Authorize(p.choose, extproc.OnVerdict(observe)), extproc.WithLogger(log)).Register(server)
+	state := newHealth(p.problems)
 	healthpb.RegisterHealthServer(server, state)
 	return server, state
 }

@@ -65,23 +65,44 @@ func (t *Table) Match(r *Request) (*Match, error) {
 	if chain == nil || chain.Manager == nil {
 		return nil, fmt.Errorf("%w: %s has no HTTP filter chain for the server name %q", ErrNoListener, socket.Name, r.ServerName)
 	}
+	return take(socket, chain, r), nil
+}
+
+// Find returns what each HTTP filter chain would do with a request, whatever its address: for a proxy that
+// isn't the one of this table. Chains without a route for it are left out.
+func (t *Table) Find(r *Request) []*Match {
+	var all []*Match
+	for _, socket := range t.Sockets {
+		for _, chain := range socket.Chains {
+			if chain.Manager == nil || socket.UDP {
+				continue
+			}
+			if m := take(socket, chain, r); m.Route != nil || m.Status != 0 {
+				all = append(all, m)
+			}
+		}
+	}
+	return all
+}
+
+func take(socket *Socket, chain *Chain, r *Request) *Match {
 	out := &Match{Socket: socket, Chain: chain, Path: r.Path, Header: received(chain.Manager, r)}
 	if out.Status, out.Why = refused(chain.Manager, r); out.Status != 0 {
-		return out, nil
+		return out
 	}
 	if r.Path != "*" {
 		if out.Path, out.Status = normalised(chain.Manager, r.Path); out.Status != 0 {
 			out.Why = "the path isn't in its normal form"
-			return out, nil
+			return out
 		}
 	}
 	if out.Client, out.Status = client(chain.Manager, r); out.Status != 0 {
 		out.Why = "the header that tells the client's address is missing or isn't an address"
-		return out, nil
+		return out
 	}
 	out.Host = chain.host(r.Authority)
 	if out.Host == nil {
-		return out, nil
+		return out
 	}
 	s := seen(r, out)
 	for _, candidate := range out.Host.Routes {
@@ -90,7 +111,7 @@ func (t *Table) Match(r *Request) (*Match, error) {
 			break
 		}
 	}
-	return out, nil
+	return out
 }
 
 // socket prefers a listener on the very address of the request.

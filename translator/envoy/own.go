@@ -1,0 +1,204 @@
+package envoy
+
+import (
+	"encoding/json"
+	"time"
+
+	cluster "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
+	core "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	rbacconfig "github.com/envoyproxy/go-control-plane/envoy/config/rbac/v3"
+	route "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
+	authz "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/ext_authz/v3"
+	extproc "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/ext_proc/v3"
+	rbac "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/rbac/v3"
+	router "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/router/v3"
+	hcm "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
+	tls "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
+	httptype "github.com/envoyproxy/go-control-plane/envoy/type/v3"
+	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/proto"
+	"sigs.k8s.io/yaml"
+
+	"github.com/gatehouse-proxy/gatehouse/translator/gatewayapi"
+)
+
+// OwnOptions describe the authorizer that an Envoy of somebody else's has to call.
+type OwnOptions struct {
+	Server gatewayapi.Endpoint
+	// TLS has Envoy verify the server by the system's roots; ServerName is the name to verify.
+	TLS        bool
+	ServerName string
+	// Policies are those that routes may name.
+	Policies []OwnPolicy
+}
+
+// OwnPolicy is a policy by its namespace/name.
+type OwnPolicy struct {
+	Name string
+	// BodyMaxBytes is how much of the body the policy reads; 0: none.
+	BodyMaxBytes int
+}
+
+// CheckedKey is the key of the proof that some policy of the authorizer has let the request pass: for
+// routes that name none. [Builder.Checked] is its value.
+const CheckedKey = "checked"
+
+// Checked is the proof of any verdict.
+func (b *Builder) Checked() string { return b.seal("checked", "") }
+
+// Own is what such an Envoy needs: settings and filters of the connection manager, what its route
+// configuration removes, what a route that names a policy has, and the cluster. Keys are Envoy's.
+type Own struct {
+	ConnectionManager json.RawMessage            `json:"http_connection_manager"`
+	RouteConfig       json.RawMessage            `json:"route_config"`
+	Routes            map[string]json.RawMessage `json:"routes"` // by policy
+	ExtProcRoutes     map[string]json.RawMessage `json:"ext_proc_routes"`
+	OpenRoute         json.RawMessage            `json:"open_route"`
+	Clusters          []json.RawMessage          `json:"clusters"`
+}
+
+// Own builds the parts of a configuration.
+func (b *Builder) Own(o OwnOptions) (*Own, error) {
+	manager := &hcm.HttpConnectionManager{
+		NormalizePath: boolean(true), MergeSlashes: true,
+		PathWithEscapedSlashesAction: hcm.HttpConnectionManager_UNESCAPE_AND_REDIRECT,
+		CommonHttpProtocolOptions: &core.HttpProtocolOptions{
+			HeadersWithUnderscoresAction: core.HttpProtocolOptions_REJECT_REQUEST,
+		},
+		UseRemoteAddress: boolean(true),
+		HttpFilters: []*hcm.HttpFilter{
+			always(filterClientAddress, clientAddress()), always(filterAuthorizer, authorizer()),
+			disabled(ownFilterExtProc, ownProcessor()), always(filterSeal, demand([]*rbacconfig.Principal{b.checked()}).GetRbac()),
+			always(filterRouter, &router.Router{}),
+		},
+	}
+	config := &route.RouteConfiguration{RequestHeadersToRemove: []string{headerClientAddress, headerRecompute}}
+	open := &route.Route{TypedPerFilterConfig: pack(map[string]proto.Message{
+		filterAuthorizer: &authz.ExtAuthzPerRoute{Override: &authz.ExtAuthzPerRoute_Disabled{Disabled: true}},
+		filterSeal:       &rbac.RBACPerRoute{},
+	})}
+	out := &Own{Routes: map[string]json.RawMessage{}, ExtProcRoutes: map[string]json.RawMessage{}}
+	var err error
+	keep := func(target *json.RawMessage, m proto.Message) {
+		if err == nil {
+			*target, err = protojson.MarshalOptions{UseProtoNames: true}.Marshal(m)
+		}
+	}
+	keep(&out.ConnectionManager, manager)
+	keep(&out.RouteConfig, config)
+	keep(&out.OpenRoute, open)
+	out.Clusters = make([]json.RawMessage, 1)
+	keep(&out.Clusters[0], ownCluster(o))
+	for _, p := range o.Policies {
+		var byCheck, byStream json.RawMessage
+		keep(&byCheck, b.ownRoute(p))
+		keep(&byStream, b.ownStream(p))
+		out.Routes[p.Name], out.ExtProcRoutes[p.Name] = byCheck, byStream
+	}
+	return out, err
+}
+
+// YAML renders it with a word on each part.
+func (o *Own) YAML() ([]byte, error) {
+	text, err := json.Marshal(o)
+	if err != nil {
+		return nil, err
+	}
+	body, err := yaml.JSONToYAML(text)
+	return append([]byte(ownHelp), body...), err
+}
+
+const ownHelp = `# Parts of an Envoy configuration for gatehouse auth.
+#
+# http_connection_manager  settings and filters, in this order. Every request is checked; the last filter
+#                          before the router admits only requests that carry the proof of a verdict.
+# routes                   what a route has whose policy the route names, by policy.
+# ext_proc_routes          the same by ext_proc instead of ext_authz.
+# open_route               what a route has that nobody is to check.
+# route_config             keeps the headers between Envoy and the authorizer from the backends.
+# clusters                 the authorizer.
+#
+# The proofs are made with the seal key in the state directory of gatehouse auth. Behind another proxy set
+# use_remote_address and the detection of the client's address as for any Envoy there.
+`
+
+// ownFilterExtProc asks the authorizer by ext_proc.
+const ownFilterExtProc = "gatehouse.ext_proc"
+
+func ownProcessor() *extproc.ExternalProcessor {
+	service := grpcService(ClusterAuthorizer, 0)
+	service.Timeout = nil // the stream lives as long as the request
+	return &extproc.ExternalProcessor{
+		GrpcService: service, MessageTimeout: duration(checkTimeout), MaxMessageTimeout: duration(checkTimeout),
+		StatusOnError: &httptype.HttpStatus{Code: httptype.StatusCode_ServiceUnavailable},
+		StatPrefix:    product + "_ext_proc",
+		RequestAttributes: []string{
+			"source.address", "destination.address", "connection.requested_server_name", "request.protocol", "request.time",
+		},
+		ProcessingMode: &extproc.ProcessingMode{
+			RequestHeaderMode: extproc.ProcessingMode_SEND, ResponseHeaderMode: extproc.ProcessingMode_SEND,
+			RequestTrailerMode: extproc.ProcessingMode_SKIP, ResponseTrailerMode: extproc.ProcessingMode_SKIP,
+		},
+		MetadataOptions: &extproc.MetadataOptions{ReceivingNamespaces: &extproc.MetadataOptions_MetadataNamespaces{Untyped: []string{gatehouseNamespace}}},
+	}
+}
+
+// checked accepts the proof of any verdict, by either protocol.
+func (b *Builder) checked() *rbacconfig.Principal { return b.either(CheckedKey, b.Checked()) }
+
+func (b *Builder) either(key, value string) *rbacconfig.Principal {
+	return &rbacconfig.Principal{Identifier: &rbacconfig.Principal_OrIds{OrIds: &rbacconfig.Principal_Set{Ids: []*rbacconfig.Principal{
+		sealed(authorizerNamespace, key, value), sealed(gatehouseNamespace, key, value),
+	}}}}
+}
+
+func (b *Builder) ownRoute(p OwnPolicy) *route.Route {
+	settings := &authz.CheckSettings{ContextExtensions: map[string]string{ExtensionPolicy: p.Name, extensionClientAddress: "header"}}
+	if p.BodyMaxBytes > 0 {
+		settings.ContextExtensions[extensionBody] = "buffered"
+		settings.WithRequestBody = &authz.BufferSettings{
+			MaxRequestBytes: uint32(p.BodyMaxBytes) + 1, AllowPartialMessage: true, PackAsBytes: true,
+		}
+	}
+	return &route.Route{TypedPerFilterConfig: pack(map[string]proto.Message{
+		filterAuthorizer: &authz.ExtAuthzPerRoute{Override: &authz.ExtAuthzPerRoute_CheckSettings{CheckSettings: settings}},
+		filterSeal:       demand([]*rbacconfig.Principal{b.either(SealKey, b.Seal(p.Name))}),
+	})}
+}
+
+func (b *Builder) ownStream(p OwnPolicy) *route.Route {
+	overrides := &extproc.ExtProcOverrides{GrpcInitialMetadata: []*core.HeaderValue{
+		{Key: ExtensionPolicy, Value: p.Name}, {Key: extensionClientAddress, Value: "header"},
+	}}
+	if p.BodyMaxBytes > 0 {
+		overrides.ProcessingMode = &extproc.ProcessingMode{
+			RequestHeaderMode: extproc.ProcessingMode_SEND, ResponseHeaderMode: extproc.ProcessingMode_SEND,
+			RequestBodyMode: extproc.ProcessingMode_STREAMED,
+		}
+	}
+	return &route.Route{TypedPerFilterConfig: pack(map[string]proto.Message{
+		filterAuthorizer: &authz.ExtAuthzPerRoute{Override: &authz.ExtAuthzPerRoute_Disabled{Disabled: true}},
+		ownFilterExtProc: &extproc.ExtProcPerRoute{Override: &extproc.ExtProcPerRoute_Overrides{Overrides: overrides}},
+		filterSeal:       demand([]*rbacconfig.Principal{b.either(SealKey, b.Seal(p.Name))}),
+	})}
+}
+
+func ownCluster(o OwnOptions) *cluster.Cluster {
+	c := socketCluster(ClusterAuthorizer, "")
+	c.LoadAssignment = loadAssignment(ClusterAuthorizer, []gatewayapi.Endpoint{o.Server})
+	c.ConnectTimeout = duration(time.Second)
+	if o.TLS {
+		c.TransportSocket = &core.TransportSocket{
+			Name: "envoy.transport_sockets.tls",
+			ConfigType: &core.TransportSocket_TypedConfig{TypedConfig: typed(&tls.UpstreamTlsContext{
+				Sni: o.ServerName, CommonTlsContext: &tls.CommonTlsContext{
+					AlpnProtocols: []string{"h2"},
+					ValidationContextType: &tls.CommonTlsContext_ValidationContext{ValidationContext: &tls.CertificateValidationContext{
+						SystemRootCerts: &tls.CertificateValidationContext_SystemRootCerts{},
+					}},
+				},
+			})},
+		}
+	}
+	return c
+}

@@ -1,16 +1,25 @@
 package statuscases
 
 import (
+	"encoding/base64"
 	"fmt"
 	"regexp"
 	"strings"
+	"sync"
 	"testing"
+
+	"github.com/gatehouse-proxy/gatehouse/internal/gatewaytest"
 )
 
 // Cases write objects in short: a line is "Kind [namespace/]name [key=value…]: spec", and lines that begin
 // with a space go on. For Secret, ConfigMap and EndpointSlice it is the whole object but metadata. A key is
 // created, generation or label.NAME. In the text, <HTTPRoute r#rule> is a reference to an object of the
-// Gateway API, and <Backend b> one to a Backend.
+// Gateway API, <Backend b> one to a Backend, and <certificate a.example> the data of a Secret with one.
+
+var certificate = regexp.MustCompile(`<certificate ([a-z.*]+)>`)
+
+// certificates are by name, so that every reading of a case gives the same bytes.
+var certificates sync.Map
 
 var reference = regexp.MustCompile(`<([A-Za-z]+) (?:([a-z0-9-]+)/)?([a-z0-9-]+)(?:#([a-z0-9-]+))?>`)
 
@@ -80,7 +89,13 @@ func manifest(t testing.TB, text string) string {
 	if !own {
 		apiVersion = "gateway.networking.k8s.io/v1"
 	}
-	body = reference.ReplaceAllStringFunc(strings.TrimSpace(body), expand)
+	body = certificate.ReplaceAllStringFunc(strings.TrimSpace(body), func(text string) string {
+		name := certificate.FindStringSubmatch(text)[1]
+		made, _ := certificates.LoadOrStore(name, gatewaytest.NewCertificate(t, name))
+		c := made.(*gatewaytest.Certificate)
+		return fmt.Sprintf("{tls.crt: %s, tls.key: %s}", base64.StdEncoding.EncodeToString(c.Chain), base64.StdEncoding.EncodeToString(c.Key))
+	})
+	body = reference.ReplaceAllStringFunc(body, expand)
 	if whole[kind] {
 		return fmt.Sprintf("apiVersion: %s\nkind: %s\nmetadata: {%s}\n%s\n", apiVersion, kind, metadata, strings.TrimSuffix(strings.TrimPrefix(body, "{"), "}"))
 	}

@@ -20,7 +20,7 @@ import (
 
 // exchange is a line of a case's traffic:
 //
-//	[ADDRESS:]PORT PATH [NAME=VALUE…] -> refused
+//	[ADDRESS:]PORT PATH [NAME=VALUE…] -> refused (or reset, after the connection was made)
 //	[ADDRESS:]PORT PATH [NAME=VALUE…] -> STATUS [BACKEND] [NAME=VALUE…] [or STATUS [BACKEND]]
 //
 // On the left stand headers of the request; method=OPTIONS is no header, tls=NAME speaks TLS to that name, and
@@ -33,7 +33,8 @@ type exchange struct {
 	server  string // TLS
 	host    string
 	header  http.Header
-	answers []answer // none: the connection is refused
+	reset   bool     // no answer, but a connection
+	answers []answer // none and no reset: the connection is refused
 }
 
 type answer struct {
@@ -54,7 +55,11 @@ func parse(t *testing.T, traffic string) []exchange {
 		}
 		e := exchange{text: line, method: http.MethodGet, header: http.Header{}}
 		e.request(words)
-		if response != "refused" {
+		switch response {
+		case "refused":
+		case "reset":
+			e.reset = true
+		default:
 			for one := range strings.SplitSeq(response, " or ") {
 				e.answers = append(e.answers, parseAnswer(one))
 			}
@@ -116,7 +121,7 @@ func (e *exchange) check(ctx context.Context) error {
 	for range attempts {
 		got, err := e.send(ctx)
 		if len(e.answers) == 0 {
-			return e.wantRefused(got, err)
+			return e.wantNone(got, err)
 		}
 		if err != nil {
 			return fmt.Errorf("%s: %w", e.text, err)
@@ -138,14 +143,14 @@ func (e *exchange) check(ctx context.Context) error {
 	return fmt.Errorf("%s: one of the answers never came", e.text)
 }
 
-func (e *exchange) wantRefused(got *gatewaytest.Answer, err error) error {
-	if errors.Is(err, syscall.ECONNREFUSED) {
-		return nil
-	}
-	if err != nil {
+func (e *exchange) wantNone(got *gatewaytest.Answer, err error) error {
+	switch {
+	case err == nil:
+		return fmt.Errorf("%s: got %d: %s", e.text, got.Status, got.Body)
+	case errors.Is(err, syscall.ECONNREFUSED) == e.reset || errors.Is(err, context.DeadlineExceeded):
 		return fmt.Errorf("%s: %w", e.text, err)
 	}
-	return fmt.Errorf("%s: got %d: %s", e.text, got.Status, got.Body)
+	return nil
 }
 
 func (a *answer) compare(got *gatewaytest.Answer) error {

@@ -19,6 +19,7 @@ func TestMain(m *testing.M) { gatewaytest.Main(m) }
 // backends are the servers at the addresses of the cases' Services and Backends.
 var backends = map[string]string{"10.0.0.1": "s", "10.0.0.2": "far", "10.0.0.3": "b"}
 
+func TestTrafficOfConflictCases(t *testing.T)    { testTraffic(t, "conflicts") }
 func TestTrafficOfGatewayCases(t *testing.T)     { testTraffic(t, "gateways") }
 func TestTrafficOfListenerSetCases(t *testing.T) { testTraffic(t, "listenersets") }
 func TestTrafficOfPolicyCases(t *testing.T)      { testTraffic(t, "policies") }

@@ -41,6 +41,11 @@ run: ## Start the quickstart and print curl lines to try (PORT=8080; HTTPS is on
 	export ENVOY; ENVOY="$$(scripts/envoy.py)"
 	exec bin/examples/quickstart --bin bin --port $(PORT)
 
+.PHONY: example
+example: ## Run an example of examples/README.md with a gateway (NAME=redact, ARGS= its flags, PORT=8080); Ctrl-C stops all
+	@export ENVOY; ENVOY="$$(scripts/envoy.py)"
+	PORT=$(PORT) exec examples/run.sh $(NAME) $(ARGS)
+
 .PHONY: test
 test: $(GOTESTSUM) ## Run everything that must hold, with the real Envoy; ends with a line of counts
 	@export ENVOY; ENVOY="$$(scripts/envoy.py)"

@@ -1,0 +1,192 @@
+// Package examples_test runs every example as a user does: the built program, its manifest, and a gateway
+// with the real Envoy.
+package examples_test
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+
+	"github.com/gatehouse-proxy/gatehouse/internal/envoytest"
+	"github.com/gatehouse-proxy/gatehouse/internal/gatewaytest"
+)
+
+func TestMain(m *testing.M) { gatewaytest.Main(m) }
+
+// program is an example that runs.
+type program struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (p *program) Write(data []byte) (int, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.text.Write(data)
+}
+
+// Log returns what the program has logged so far.
+func (p *program) Log() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.text.String()
+}
+
+// start runs a program until the test ends and returns when it listens at address, its first flag.
+func start(t *testing.T, path, address string, args ...string) *program {
+	t.Helper()
+	p := &program{}
+	command := exec.Command(path, append([]string{"--listen", address}, args...)...)
+	command.Stdout, command.Stderr = p, p
+	command.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	if err := command.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = command.Process.Signal(syscall.SIGTERM)
+		_ = command.Wait()
+		if t.Failed() {
+			t.Logf("%s:\n%s", filepath.Base(path), p.Log())
+		}
+	})
+	gatewaytest.Eventually(t, path, func() error {
+		conn, err := net.Dial("tcp", address)
+		if err == nil {
+			_ = conn.Close()
+		}
+		return err
+	})
+	return p
+}
+
+// stage is all examples behind one gateway.
+type stage struct {
+	url      string
+	port     int
+	programs map[string]*program
+}
+
+var portNumber = regexp.MustCompile(`port: (\d+)`)
+
+// setup builds and starts the examples. Each port of the manifests becomes a free one.
+func setup(t *testing.T) *stage {
+	t.Helper()
+	bin := t.TempDir()
+	names, err := filepath.Glob("*/policy.yaml")
+	if err != nil || len(names) == 0 {
+		t.Fatal("no examples", err)
+	}
+	build := []string{"build", "-o", bin + "/", "./backend"}
+	for _, name := range names {
+		build = append(build, "./"+filepath.Dir(name))
+	}
+	if out, err := exec.CommandContext(t.Context(), "go", build...).CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	ports := map[string]int{}
+	free := func(number string) int {
+		if ports[number] == 0 {
+			ports[number] = envoytest.FreePort(t)
+		}
+		return ports[number]
+	}
+	manifests := map[string]string{}
+	for _, file := range append(names, "gateway.yaml") {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		manifests[strings.ReplaceAll(file, "/", "-")] = portNumber.ReplaceAllStringFunc(string(text), func(m string) string {
+			return fmt.Sprintf("port: %d", free(strings.TrimPrefix(m, "port: ")))
+		})
+	}
+	s := &stage{programs: map[string]*program{}, port: ports["8080"]}
+	s.url = fmt.Sprintf("http://127.0.0.1:%d", s.port)
+	start(t, filepath.Join(bin, "backend"), fmt.Sprintf("127.0.0.1:%d", ports["9001"]))
+	for _, file := range names {
+		name := filepath.Dir(file)
+		text, _ := os.ReadFile(file)
+		address := ""
+		for _, m := range portNumber.FindAllStringSubmatch(string(text), -1) {
+			address = fmt.Sprintf("127.0.0.1:%d", ports[m[1]])
+		}
+		s.programs[name] = start(t, filepath.Join(bin, name), address, flags[name]...)
+	}
+	gatewaytest.Start(t, manifests)
+	return s
+}
+
+// flags are what an example needs to run.
+var flags = map[string][]string{"signed": {"--key-file", "testdata/key"}}
+
+// TestExamples has one gateway for all, as each is a route of its own.
+func TestExamples(t *testing.T) {
+	t.Parallel()
+	if testing.Short() {
+		t.Skip("builds and starts many programs")
+	}
+	s := setup(t)
+	trials := map[string]func(t *testing.T, s *stage){
+		"tenant": tenant, "redact": redact, "tokens": tokens, "signed": signed,
+		"compress": compress, "grpcguard": grpcguard, "waf": waf,
+	}
+	for name := range s.programs {
+		if trials[name] == nil {
+			t.Errorf("nobody tries %s", name)
+			continue
+		}
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			trials[name](t, s)
+		})
+	}
+}
+
+// TestOneCommandRunsAnExample: run.sh brings everything, and leaves nothing.
+func TestOneCommandRunsAnExample(t *testing.T) {
+	t.Parallel()
+	if testing.Short() {
+		t.Skip("builds and starts many programs")
+	}
+	port := envoytest.FreePort(t)
+	temp := envoytest.SocketDir(t)
+	command := exec.Command("./run.sh", "compress")
+	command.Env = append(os.Environ(), "TMPDIR="+temp, "ENVOY="+envoytest.Binary(t), fmt.Sprintf("PORT=%d", port),
+		fmt.Sprintf("BACKEND_PORT=%d", envoytest.FreePort(t)), fmt.Sprintf("PROCESSOR_PORT=%d", envoytest.FreePort(t)),
+		fmt.Sprintf("GATEHOUSE_ARGS=--admin-address 127.0.0.1:%d --metrics-address 127.0.0.1:%d --envoy-concurrency 1", envoytest.FreePort(t), envoytest.FreePort(t)))
+	command.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	output := &program{}
+	out, err := command.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	command.Stderr = output
+	if err := command.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = syscall.Kill(-command.Process.Pid, syscall.SIGKILL) })
+	read := make(chan struct{})
+	go func() { _, _ = io.Copy(output, out); close(read) }()
+	url := fmt.Sprintf("http://127.0.0.1:%d/text", port)
+	a := gatewaytest.Await(t, url, 200, "accept-encoding: gzip")
+	if a.Header.Get("Content-Encoding") != "gzip" || !strings.Contains(output.Log(), "curl -si "+url) {
+		t.Errorf("%v\n%s", a.Header, output.Log())
+	}
+	if err := command.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	<-read // nobody holds the output any more, so all have ended
+	_ = command.Wait()
+	if left, _ := filepath.Glob(filepath.Join(temp, "*")); len(left) > 0 {
+		t.Errorf("left: %q", left)
+	}
+}

@@ -108,6 +108,7 @@ func TestKeysOfBundles(t *testing.T) {
 		"public":           {public, "PS384", true},
 		"Ed25519":          {ed, "", true},
 		"private":          {private, "", false},
+		"with a private":   {public + private, "", false},
 		"HMAC of a public": {public, "HS256", false},
 		"none":             {public, "none", false},
 		"short secret":     {"hunter2", "", false},

@@ -173,7 +173,7 @@ func TestS10LiteralsAreQuotedAndExpressionsAnchored(t *testing.T) {
 		kind, value, path string
 	}{
 		{"Exact", "/a.b", "/axb"}, {"Exact", "/a*", "/aaa"}, {"Exact", "/[ab]", "/a"}, {"Exact", "/a|/b", "/b"}, {"Exact", "/a+", "/aa"},
-		{"PathPrefix", "/v1.0", "/v1x0/users"}, {"PathPrefix", "/a.*", "/abc"}, {"PathPrefix", "/(a|b)", "/a"}, {"PathPrefix", "^/a", "/a"},
+		{"PathPrefix", "/v1.0", "/v1x0/users"}, {"PathPrefix", "/a.*", "/abc"}, {"PathPrefix", "/(a|b)", "/a"},
 		{"Suffix", ".png", "/xpng"}, {"Suffix", "$", "/a"}, {"Suffix", ".*", "/a"},
 		{"RegularExpression", "/a", "/a/b"}, {"RegularExpression", "/a", "/x/a"}, {"RegularExpression", "/a|/b", "/bb"}, {"RegularExpression", "/public/[a-z]+", "/public/a/../../admin"},
 		{"RegularExpression", "a", "/a"}, {"RegularExpression", "/a$", "/a\n"}, {"RegularExpression", "/a.", "/a\n"}, {"RegularExpression", "/é", "/\xe9"}, {"RegularExpression", "/caf.", "/caf\xff\xfe"},
@@ -187,6 +187,25 @@ func TestS10LiteralsAreQuotedAndExpressionsAnchored(t *testing.T) {
 		rule := &config.Authorization{Rules: []config.Rule{{Name: "it", Path: &config.PathMatch{Type: "RegularExpression", Value: beyond}}}}
 		if _, err := rules.Compile(rule, rules.Options{}); err == nil && !strings.HasPrefix(beyond, "(a{") {
 			t.Errorf("%s compiles", beyond)
+		}
+	}
+}
+
+func TestS6QueriesAreNoPartOfPaths(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct{ kind, value, path string }{
+		{"Exact", "/admin", "/admin?x"}, {"Exact", "/admin", "/admin?"}, {"PathPrefix", "/admin", "/admin?/../public"}, {"Suffix", ".env", "/.env?a=b.txt"},
+		{"RegularExpression", "/admin", "/admin?x"}, {"Exact", "/admin", "/admin??"},
+	} {
+		if _, denies := matches(t, config.PathMatch{Type: c.kind, Value: c.value}, c.path); !denies {
+			t.Errorf("%s %s misses %q", c.kind, c.value, c.path)
+		}
+	}
+	for _, c := range []struct{ kind, value, path string }{
+		{"Exact", "/public", "/admin?/public"}, {"Suffix", ".png", "/admin?x=.png"}, {"RegularExpression", ".*/public", "/admin?/public"}, {"PathPrefix", "/public", "/?/public"},
+	} {
+		if allows, _ := matches(t, config.PathMatch{Type: c.kind, Value: c.value}, c.path); allows {
+			t.Errorf("%s %s allows %q", c.kind, c.value, c.path)
 		}
 	}
 }

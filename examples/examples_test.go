@@ -137,7 +137,7 @@ func TestExamples(t *testing.T) {
 	s := setup(t)
 	trials := map[string]func(t *testing.T, s *stage){
 		"tenant": tenant, "redact": redact, "tokens": tokens, "signed": signed,
-		"compress": compress, "grpcguard": grpcguard, "waf": waf,
+		"compress": compress, "grpcguard": grpcguard, "waf": waf, "middleware": netHTTP,
 	}
 	for name := range s.programs {
 		if trials[name] == nil {

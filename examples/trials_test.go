@@ -151,3 +151,30 @@ func waf(t *testing.T, s *stage) {
 		}
 	}
 }
+
+func netHTTP(t *testing.T, s *stage) {
+	const origin = "origin: https://app.example"
+	a := gatewaytest.Get(t, s.url+"/api/things", origin)
+	for name, want := range map[string]string{
+		"Access-Control-Allow-Origin": "https://app.example", "Access-Control-Allow-Credentials": "true",
+		"X-Frame-Options": "DENY", "X-Content-Type-Options": "nosniff", "Strict-Transport-Security": "max-age=31536000",
+	} {
+		if got := strings.Join(a.Header.Values(name), "|"); a.Status != 200 || got != want {
+			t.Errorf("%d %s: %q", a.Status, name, got)
+		}
+	}
+	a = gatewaytest.Send(t, http.MethodOptions, s.url+"/api/things", origin, "access-control-request-method: POST")
+	if a.Status != http.StatusNoContent || a.Header.Get("Access-Control-Allow-Methods") != "POST" {
+		t.Errorf("preflight: %d %v", a.Status, a.Header)
+	}
+	a = gatewaytest.Get(t, s.url+"/api/version", origin)
+	if a.Status != http.StatusOK || !strings.HasPrefix(a.Body, `"go1.`) || a.Header.Get("X-Frame-Options") != "DENY" {
+		t.Errorf("version: %d %q %v", a.Status, a.Body, a.Header)
+	}
+	for size, want := range map[int]int{64 << 10: 200, 64<<10 + 1: 413} {
+		text := strings.Repeat("x", size)
+		if a := gatewaytest.Post(t, s.url+"/api/things", text); a.Status != want || want == 200 && !strings.Contains(a.Body, text) {
+			t.Errorf("%d bytes: %d %.200s", size, a.Status, a.Body)
+		}
+	}
+}

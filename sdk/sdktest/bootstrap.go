@@ -91,11 +91,10 @@ func (e *RealEnvoy) listener(id int, f Filter) (string, error) {
 	manager := object{
 		"@type":       typePrefix + "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
 		"stat_prefix": "x", "codec_type": "HTTP2", "generate_request_id": false, "use_remote_address": false,
-		"server_header_transformation": "PASS_THROUGH", "http2_protocol_options": object{"allow_connect": true},
-		"upgrade_configs": []any{object{"upgrade_type": "websocket"}},
-		"route_config":    object{"virtual_hosts": []any{route}},
-		"http_filters":    filters,
-		"access_log":      []any{e.accessLog(tag, f)},
+		"server_header_transformation": "PASS_THROUGH", "http2_protocol_options": object{"initial_stream_window_size": f.bufferLimit()},
+		"route_config": object{"virtual_hosts": []any{route}},
+		"http_filters": filters,
+		"access_log":   []any{e.accessLog(tag, f)},
 	}
 	out := object{
 		"@type": typePrefix + "envoy.config.listener.v3.Listener", "name": "x" + tag,

@@ -74,7 +74,8 @@ func (f Filter) RouteConfig() *extprocfilterv3.ExtProcPerRoute {
 
 func (f Filter) timeout() time.Duration { return cmp.Or(f.MessageTimeout, DefaultTimeout) }
 
-func (f Filter) bufferLimit() int { return cmp.Or(f.BufferLimit, 1<<20) }
+// bufferLimit is HTTP/2's window too, which is never smaller (RFC 9113 section 6.9.2).
+func (f Filter) bufferLimit() int { return max(cmp.Or(f.BufferLimit, 1<<20), 65535) }
 
 func (f Filter) service(cluster string) *corev3.GrpcService {
 	out := &corev3.GrpcService{

@@ -20,6 +20,7 @@ func Diff(a, b *Result) []string {
 	}
 	note("upstream", a.Upstream, b.Upstream)
 	note("client", a.Client, b.Client)
+	note("rerouted", a.Rerouted, b.Rerouted)
 	note("details", a.Details, b.Details)
 	for _, name := range compared {
 		note(name, a.Counters[name], b.Counters[name])
@@ -58,6 +59,9 @@ func (r *Result) Summary() string {
 	out := fmt.Sprintf("→ %v ← %v", brief(r.Upstream), brief(r.Client))
 	if r.Details != "via_upstream" && r.Details != "" && r.Details != "-" {
 		out += " {" + r.Details + "}"
+	}
+	if r.Rerouted {
+		out += " rerouted"
 	}
 	for _, name := range compared[3:] {
 		if n := r.Counters[name]; n > 0 {

@@ -54,7 +54,8 @@ func Envoy(t testing.TB) *RealEnvoy {
 	e.publish()
 	e.openLog()
 	e.serve()
-	e.envoy = envoytest.Start(t, e.bootstrap(), "--drain-time-s", "1", "--file-flush-interval-msec", "10")
+	e.envoy = envoytest.Start(t, e.bootstrap(), "--drain-time-s", "1", "--file-flush-interval-msec", "10",
+		"--component-log-level", "ext_proc:error")
 	return e
 }
 

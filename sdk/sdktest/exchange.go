@@ -22,6 +22,8 @@ const (
 	Late
 	// Flow is as fast as it goes, which is a race as in life.
 	Flow
+	// Interleaved keeps the request's last chunk, and its end, until the response has begun.
+	Interleaved
 )
 
 // Request is a request, and what the upstream makes of it.

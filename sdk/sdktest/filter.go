@@ -25,6 +25,8 @@ const (
 	BufferedPartial = exchange.BodyBufferedPartial
 	// FullDuplex (FULL_DUPLEX_STREAMED) sends each chunk and takes whatever chunks come back.
 	FullDuplex = exchange.BodyFullDuplex
+	// GRPC is accepted by Envoy and doesn't work there: request bodies pass the processor by.
+	GRPC = exchange.BodyGRPC
 )
 
 // Send is whether headers or trailers are sent to the processor: ProcessingMode.HeaderSendMode.
@@ -105,7 +107,8 @@ type Filter struct {
 	Unreachable bool
 	// ReceiveLimit is the largest message, in bytes, that the processor's server receives; zero is 64 MiB.
 	ReceiveLimit int
-	// BufferLimit is per_connection_buffer_limit_bytes, in bytes; zero is Envoy's 1 MiB.
+	// BufferLimit is per_connection_buffer_limit_bytes, in bytes; zero is Envoy's 1 MiB, and less than 65535
+	// doesn't exist over HTTP/2.
 	BufferLimit int
 }
 

@@ -92,6 +92,7 @@ func mutationCases() (all []conform) {
 		{"removal of :status", setting("-:status", "")},
 		{"content-length", setting("content-length", "99")},
 		{"transfer-encoding", setting("transfer-encoding", "chunked")},
+		{"connection headers", setting("connection", "keep-alive", "keep-alive", "timeout=5", "proxy-connection", "close", "te", "gzip")},
 	} {
 		all = append(all, conform{
 			group: "Header mutations", name: "of a response: " + m.name,

@@ -25,6 +25,9 @@ type Result struct {
 	Metadata map[string]*structpb.Struct
 	// Details is %RESPONSE_CODE_DETAILS%: why the response is what it is.
 	Details string
+	// Rerouted says that the request took another route than its first: one for requests with x-reroute: yes,
+	// which is chosen if that header is there when the route is chosen again (clear_route_cache).
+	Rerouted bool
 	// Stream are the messages between filter and processor in the order in which the processor's server saw
 	// them: "> request_headers", "< request_headers".
 	Stream []string

@@ -41,6 +41,7 @@ type carrier func(t testing.TB, ctx context.Context, f Filter, serve func(ss grp
 
 // session is one exchange under way.
 type session struct {
+	ctx              context.Context
 	proxy            proxy
 	tap              *tap
 	request          Request
@@ -58,6 +59,7 @@ func run(t testing.TB, processor any, f Filter, r Request, c carrier) *Result {
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	s := &session{
+		ctx:     ctx,
 		tap:     &tap{handle: handlerOf(t, processor), request: newGate(), response: newGate(), maxMessage: f.ReceiveLimit},
 		request: r, client: newRecorder(), upstream: newRecorder(), asked: make(chan struct{}), answered: make(chan struct{}),
 	}
@@ -84,6 +86,11 @@ func run(t testing.TB, processor any, f Filter, r Request, c carrier) *Result {
 	}
 	cancel()
 	<-sent
+	select {
+	case <-s.asked:
+		<-s.answered
+	default:
+	}
 	return s.result(report)
 }
 
@@ -99,6 +106,17 @@ func (s *session) send(ctx context.Context, to link.Sender) {
 	if !end {
 		if r.Pace == Late {
 			s.awaitHandled(ctx, 1)
+		}
+		if n := len(r.Body); r.Pace == Interleaved && n > 0 {
+			for _, chunk := range r.Body[:n-1] {
+				to.Data([]byte(chunk), false)
+			}
+			r.Body = r.Body[n-1:]
+			select {
+			case <-s.client.begun:
+			case <-s.client.ended:
+			case <-ctx.Done():
+			}
 		}
 		sendBody(to, r.Body, r.Trailer, r.SeparateEnd, r.Abort)
 	}
@@ -137,7 +155,11 @@ func (s *session) respond(back link.Sender) {
 		return
 	}
 	if !r.Early {
-		<-s.upstream.ended
+		select {
+		case <-s.upstream.ended:
+		case <-s.ctx.Done():
+			return
+		}
 	}
 	if m := s.upstream.message(); !r.Early && m.End == Reset {
 		return
@@ -159,7 +181,7 @@ func (s *session) respond(back link.Sender) {
 		handled := s.proxy.handled()
 		back.Headers(r.fields(), end)
 		if !end && r.Pace == Late {
-			s.awaitHandled(context.Background(), handled+1)
+			s.awaitHandled(s.ctx, handled+1)
 		}
 		if !end {
 			sendBody(back, r.Body, r.Trailer, r.SeparateEnd, r.Abort)
@@ -204,6 +226,7 @@ func (s *session) settle(ctx context.Context, patience time.Duration) {
 func (s *session) result(report emulate.Report) *Result {
 	out := &Result{
 		Client: s.client.message(), Counters: report.Counters, Metadata: report.Metadata, Details: report.Details,
+		Rerouted: report.Rerouted,
 	}
 	out.Stream, out.frames = s.tap.transcript()
 	select {

@@ -12,6 +12,7 @@ import (
 	typev3 "github.com/envoyproxy/go-control-plane/envoy/type/v3"
 	"google.golang.org/grpc"
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/structpb"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
 	"github.com/gatehouse-proxy/gatehouse/sdk/sdktest"
@@ -61,6 +62,13 @@ func (s script) processor() sdktest.Script {
 				}
 			}
 			for _, a := range answers {
+				if a == nil {
+					continue
+				}
+				if d := a.GetOverrideMessageTimeout().AsDuration(); d < 0 {
+					time.Sleep(-d) // a pause of the script's
+					continue
+				}
 				if o := a.GetModeOverride(); o != nil && config != nil {
 					config = &extprocv3.ProtocolConfiguration{RequestBodyMode: o.GetRequestBodyMode(), ResponseBodyMode: o.GetResponseBodyMode()}
 				}
@@ -226,4 +234,26 @@ func slowly(pause time.Duration, then func(*incoming) ([]*outgoing, error)) func
 		time.Sleep(pause)
 		return then(m)
 	}
+}
+
+func clearingNot() *extprocv3.BodyMutation {
+	return &extprocv3.BodyMutation{Mutation: &extprocv3.BodyMutation_ClearBody{}}
+}
+
+func ifAbsent(name, value string) *extprocv3.HeaderMutation {
+	return &extprocv3.HeaderMutation{SetHeaders: []*corev3.HeaderValueOption{{
+		Header: &corev3.HeaderValue{Key: name, RawValue: []byte(value)}, AppendAction: corev3.HeaderValueOption_ADD_IF_ABSENT,
+	}}}
+}
+
+func structOf(fields map[string]any) *structpb.Struct {
+	out, err := structpb.NewStruct(fields)
+	if err != nil {
+		panic(err)
+	}
+	return out
+}
+
+func metadataOf(ns, key, value string) map[string]*structpb.Struct {
+	return map[string]*structpb.Struct{ns: structOf(map[string]any{key: value})}
 }

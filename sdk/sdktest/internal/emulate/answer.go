@@ -267,10 +267,10 @@ func (d *direction) trailersAnswered(r *extprocv3.TrailersResponse) error {
 	if d.await != trailersAnswer && !d.duplex() {
 		return errSpurious
 	}
-	if m := r.GetHeaderMutation(); m != nil {
-		if !d.trailersEditable {
-			return errSpurious
-		}
+	if !d.hasTrailers {
+		return nil // there are none to go on with
+	}
+	if m := r.GetHeaderMutation(); m != nil && d.trailersEditable {
 		if err := d.mutateTrailers(m); err != nil {
 			return err
 		}
@@ -296,12 +296,12 @@ func (d *direction) clearRoute(r *extprocv3.CommonResponse) {
 	}
 	switch e.cfg.Filter.GetRouteCacheAction().String() {
 	case "CLEAR":
-		e.rerouted = true
+		e.cleared = true
 	case "RETAIN":
 		if wanted {
 			e.count("clear_route_cache_disabled")
 		}
 	default:
-		e.rerouted = e.rerouted || wanted && !e.cfg.Filter.GetDisableClearRouteCache()
+		e.cleared = e.cleared || wanted && !e.cfg.Filter.GetDisableClearRouteCache()
 	}
 }

@@ -102,11 +102,9 @@ func (d *direction) proceed(p []byte, end bool) {
 func (d *direction) dataBuffered(p []byte, end bool) {
 	d.keep(p)
 	d.paused, d.stopped = true, true
-	if end {
+	if !d.overLimit() && end {
 		d.sendBody(bufferedAnswer, d.buffer, true)
-		return
 	}
-	d.overLimit()
 }
 
 func (d *direction) dataStreamed(p []byte, end bool) {

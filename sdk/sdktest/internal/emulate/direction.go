@@ -103,20 +103,25 @@ func (d *direction) passHeaders(end bool) {
 	d.headersOut = true
 	if d.request {
 		d.e.upstreamAsked = true
+		again, _ := link.Get(d.fields, "x-reroute")
+		d.e.rerouted = d.e.cleared && again == "yes"
 	}
-	d.next().Headers(forHTTP2(d.fields), end)
+	h := slices.Clone(d.fields)
+	if !d.request {
+		h = hopFree(h)
+	}
+	d.next().Headers(h, end)
 	if end {
 		d.finish()
 	}
 }
 
-// forHTTP2 leaves out what HTTP/2 has no place for (RFC 9113 section 8.2.2).
-func forHTTP2(h []link.Field) []link.Field {
-	out := slices.Clone(h)
+// hopFree leaves out of a response what is the connection's. Of a request Envoy leaves it where it is.
+func hopFree(h []link.Field) []link.Field {
 	for _, name := range []string{"transfer-encoding", "connection", "keep-alive", "proxy-connection"} {
-		out = remove(out, name)
+		h = remove(h, name)
 	}
-	return out
+	return h
 }
 
 // pass sends a part of the body on.
@@ -184,7 +189,7 @@ func (d *direction) inject(p []byte, end bool) {
 		return
 	}
 	d.passHeaders(false)
-	d.pass(p, end)
+	d.pass(p, end && !d.hasTrailers) // which are the end then
 }
 
 // resumeIfPaused continues what the filter stopped.
@@ -206,7 +211,7 @@ func (d *direction) overLimit() bool {
 		return false
 	}
 	if d.request {
-		d.e.reply(localReply{code: 413, body: "Payload Too Large", details: "request_payload_too_large"})
+		d.e.tooLarge()
 	} else {
 		d.e.reply(localReply{code: 500, body: "Internal Server Error", details: "response_payload_too_large"})
 	}

@@ -56,6 +56,7 @@ type Emulator struct {
 	upstreamClosed bool
 	method         string
 	grpcRequest    bool
+	cleared        bool // the route cache
 	rerouted       bool
 }
 
@@ -92,7 +93,7 @@ type Report struct {
 	Metadata map[string]*structpb.Struct
 	// Details is %RESPONSE_CODE_DETAILS%.
 	Details string
-	// Rerouted says that the route cache was cleared.
+	// Rerouted says that the route was chosen again, for a request that then had x-reroute: yes.
 	Rerouted bool
 }
 
@@ -178,11 +179,7 @@ func (e *Emulator) destroy() {
 	e.over, e.complete = true, true
 	e.request.stopTimer()
 	e.response.stopTimer()
-	if e.cfg.Filter.GetObservabilityMode() {
-		e.closeLater()
-	} else {
-		e.closeStream()
-	}
+	e.closeStream()
 	if e.upstreamAsked && !e.upstreamClosed {
 		e.upstreamClosed = true
 		e.cfg.Upstream.Reset()

@@ -25,6 +25,9 @@ func (n *entry) Headers(h []link.Field, end bool) {
 }
 
 func (n *entry) Data(p []byte, end bool) {
+	if len(p) == 0 && !end {
+		return // the codec takes no notice of it
+	}
 	n.e.inbox.put(func() {
 		if n.open() {
 			n.d.ended = n.d.ended || end
@@ -94,10 +97,8 @@ func (e *Emulator) responseHeaders(h []link.Field, end bool) {
 	if e.over || e.localReply || e.upstreamClosed {
 		return
 	}
-	// Informational responses pass by every filter of ext_proc's kind.
 	if text, _ := link.Get(h, ":status"); len(text) == 3 && text[0] == '1' {
-		e.cfg.Client.Headers(h, false)
-		return
+		return // Envoy has no place for informational responses
 	}
 	d := &e.response
 	d.ended = end
@@ -112,11 +113,11 @@ func (e *Emulator) upstreamReset() {
 		return
 	}
 	e.upstreamClosed = true
+	const text = "upstream connect error or disconnect/reset before headers. reset reason: remote reset"
 	if e.response.fields != nil {
-		e.abort()
+		e.reply(localReply{code: 503, body: text, details: "upstream_reset_after_response_started{remote_reset}"})
 		return
 	}
-	const text = "upstream connect error or disconnect/reset before headers. reset reason: remote reset"
 	e.details = "upstream_reset_before_response_started{remote_reset}"
 	d := &e.response
 	d.ended = true

@@ -67,6 +67,26 @@ func (e *Emulator) reply(r localReply) {
 	e.destroy()
 }
 
+// tooLarge answers a request whose body exceeds the buffer. Where the processor is asked about the headers
+// of that answer, Envoy 1.40 doesn't send it: the client waits for ever.
+func (e *Emulator) tooLarge() {
+	const text = "Payload Too Large"
+	e.merge()
+	d := &e.response
+	if e.complete || !d.sendHeaders {
+		e.reply(localReply{code: http.StatusRequestEntityTooLarge, body: text, details: "request_payload_too_large"})
+		return
+	}
+	e.localReply = true
+	d.fields = []link.Field{
+		{Name: ":status", Value: "413"},
+		{Name: "content-length", Value: strconv.Itoa(len(text))},
+		{Name: "content-type", Value: "text/plain"},
+	}
+	d.headersIn(false)
+	d.headersOut = true // and nowhere to be seen
+}
+
 // replyHeaders applies the reply's mutation. One that is bad is dropped, from where it is bad.
 func (e *Emulator) replyHeaders(h []link.Field, r localReply) []link.Field {
 	if r.headers == nil {

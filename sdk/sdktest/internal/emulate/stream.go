@@ -103,6 +103,7 @@ func (s *stream) run(ctx context.Context) {
 		}
 	}
 	_ = client.CloseSend()
+	time.AfterFunc(s.patience(), s.cancel)
 	<-received
 }
 
@@ -136,7 +137,7 @@ func (s *stream) closed(err error) {
 	s.e.closed(err, err != nil && !s.reached())
 }
 
-// closeStream half-closes the stream and forgets it; a processor that doesn't end it then is cut off.
+// closeStream half-closes the stream and forgets it.
 func (e *Emulator) closeStream() {
 	s := e.stream
 	if s == nil || s.gone {
@@ -145,7 +146,6 @@ func (e *Emulator) closeStream() {
 	e.stream, s.gone = nil, true
 	e.count("streams_closed")
 	s.outbox.close()
-	time.AfterFunc(time.Second, s.cancel)
 }
 
 // finishStream closes the stream because nothing more is to be asked.
@@ -154,20 +154,15 @@ func (e *Emulator) finishStream() {
 	e.closeStream()
 }
 
-// closeLater closes an observer's stream once it has had time to take in what was sent.
-func (e *Emulator) closeLater() {
-	s := e.stream
-	if s == nil || s.gone {
-		return
+// patience is how long the processor has after the half-close; then it is cut off.
+func (s *stream) patience() time.Duration {
+	if !s.e.cfg.Filter.GetObservabilityMode() {
+		return 20 * time.Millisecond
 	}
-	e.stream, s.gone = nil, true
-	e.count("streams_closed")
-	s.outbox.close()
-	after := 5 * time.Second
-	if t := e.cfg.Filter.GetDeferredCloseTimeout(); t != nil {
-		after = t.AsDuration()
+	if t := s.e.cfg.Filter.GetDeferredCloseTimeout(); t != nil {
+		return t.AsDuration()
 	}
-	time.AfterFunc(after, s.cancel)
+	return 5 * time.Second
 }
 
 func (b *inboxOf) put(m *processingRequest) {

@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/gatehouse-proxy/gatehouse/internal/explain"
+	"github.com/gatehouse-proxy/gatehouse/internal/standalone"
 )
 
 // errUnprotected is the exit code's reason; the ways are printed already.
@@ -35,12 +36,13 @@ the backend. CORS, Rego and rules alone don't ask who is calling, and a dry run 
 			if format != "text" && format != "json" {
 				return usageError{fmt.Errorf("-o %s is unknown; use text or json", format)}
 			}
-			gateway, faulty, closeAll, err := loadExplained(cmd, paths, false)
+			site, err := standalone.OpenSite(paths, false)
 			if err != nil {
 				return err
 			}
-			defer closeAll()
-			all := gateway.Audit()
+			defer site.Close()
+			faulty := site.Faults(cmd.ErrOrStderr())
+			all := site.Gateway.Audit()
 			if unprotected {
 				all = slices.DeleteFunc(all, func(p explain.Path) bool { return p.Protected() })
 			}
@@ -51,7 +53,10 @@ the backend. CORS, Rego and rules alone don't ask who is calling, and a dry run 
 			if unprotected && len(all) > 0 {
 				return errUnprotected
 			}
-			return faulty
+			if faulty {
+				return errReported
+			}
+			return nil
 		},
 	}
 	filesFlag(cmd, &paths)

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"net"
 	"net/http"
 	"os"
@@ -17,7 +16,6 @@ import (
 
 	"github.com/gatehouse-proxy/gatehouse/internal/explain"
 	"github.com/gatehouse-proxy/gatehouse/internal/standalone"
-	"github.com/gatehouse-proxy/gatehouse/security/jwt"
 )
 
 func newExplain() *cobra.Command {
@@ -86,36 +84,19 @@ sent to a backend.`,
 
 // explainFiles returns errReported as faulty if the manifests have errors, which are then printed.
 func explainFiles(cmd *cobra.Command, paths []string, private bool, request *explain.Request) (answer *explain.Explanation, faulty, err error) {
-	gateway, faulty, closeAll, err := loadExplained(cmd, paths, private)
+	site, err := standalone.OpenSite(paths, private)
 	if err != nil {
 		return nil, nil, err
 	}
-	defer closeAll()
-	answer, err = gateway.Explain(cmd.Context(), request)
+	defer site.Close()
+	if site.Faults(cmd.ErrOrStderr()) {
+		faulty = errReported
+	}
+	answer, err = site.Gateway.Explain(cmd.Context(), request)
 	if errors.Is(err, explain.ErrRequest) {
 		err = usageError{err}
 	}
 	return answer, faulty, err
-}
-
-// loadExplained translates manifests and prints what is wrong with them.
-func loadExplained(cmd *cobra.Command, paths []string, private bool) (gateway *explain.Gateway, faulty error, closeAll func(), err error) {
-	checked, err := standalone.Check(paths)
-	if err != nil {
-		return nil, nil, nil, err
-	}
-	faults, _ := checked.Findings()
-	for _, f := range faults {
-		fmt.Fprintln(cmd.ErrOrStderr(), f)
-		faulty = errReported
-	}
-	fetcher := jwt.NewFetcher(jwt.FetcherOptions{AllowPrivateAddresses: private, Logger: slog.New(slog.DiscardHandler)})
-	gateway, err = explain.New(checked.Set, checked.Result, fetcher)
-	if err != nil {
-		fetcher.Close()
-		return nil, nil, nil, err
-	}
-	return gateway, faulty, func() { gateway.Close(); fetcher.Close() }, nil
 }
 
 func printAnswer(w io.Writer, format string, answer any, text func(io.Writer) error) error {

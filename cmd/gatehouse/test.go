@@ -5,21 +5,19 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"os"
+	"slices"
 
 	"github.com/spf13/cobra"
 
-	"github.com/gatehouse-proxy/gatehouse/internal/explain"
 	"github.com/gatehouse-proxy/gatehouse/internal/policytest"
-	"github.com/gatehouse-proxy/gatehouse/internal/proxy"
 	"github.com/gatehouse-proxy/gatehouse/internal/standalone"
-	"github.com/gatehouse-proxy/gatehouse/security/jwt"
 )
 
 // policyTest is one call of `gatehouse test`.
 type policyTest struct {
 	paths   []string
+	shadow  []string
 	binary  string
 	envoy   bool
 	junit   string
@@ -30,6 +28,7 @@ type policyTest struct {
 
 func newTest() *cobra.Command {
 	var t policyTest
+	var watch bool
 	cmd := &cobra.Command{
 		Use:   "test -f PATH... CASES...",
 		Short: "Try the policies of manifests on requests with expected verdicts",
@@ -49,10 +48,12 @@ backends that only take notes, and must come to the same results. CASES are file
       requestHeaders: {x-user: null}   # what the backend gets; null: not there
       responseHeaders: {access-control-allow-origin: "https://app.example"}
 
-A JSON file holds recorded CheckRequests of ext_authz instead, which expect nothing. At the end it
-names the policies and rules that no case has reached. The exit code is 1 if a case fails.`,
+A JSON file holds recorded CheckRequests of ext_authz instead, which expect nothing: with --shadow
+they show what another version of the policies would change. At the end it names the policies and
+rules that no case has reached. The exit code is 1 if a case fails or something would change.`,
 		Example: `  gatehouse test -f examples/quickstart examples/cases/quickstart.yaml
-  gatehouse test -f config/ --envoy --junit report.xml cases.yaml`,
+  gatehouse test -f config/ --envoy --junit report.xml cases.yaml
+  gatehouse test -f config/ --shadow new-config/ recorded.json`,
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) == 0 {
 				return usageError{errors.New("test takes files with cases; see \"gatehouse test --help\"")}
@@ -65,11 +66,10 @@ names the policies and rules that no case has reached. The exit code is 1 if a c
 			}
 			t.envoy = cmd.Flags().Changed("envoy")
 			t.out, t.errors = cmd.OutOrStdout(), cmd.ErrOrStderr()
-			cases, err := policytest.Load(args)
-			if err != nil {
-				return usageError{err}
+			if watch {
+				return t.again(cmd.Context(), args)
 			}
-			return t.run(cmd.Context(), cases)
+			return t.once(cmd.Context(), args)
 		},
 	}
 	filesFlag(cmd, &t.paths)
@@ -77,61 +77,56 @@ names the policies and rules that no case has reached. The exit code is 1 if a c
 	flags.StringVar(&t.binary, "envoy", "", "also send the requests through Envoy: at PATH (as --envoy=PATH), or that of $ENVOY, PATH or .tools")
 	flags.Lookup("envoy").NoOptDefVal = findEnvoy
 	flags.StringVar(&t.junit, "junit", "", "write a report in JUnit's XML to this file")
+	flags.StringArrayVar(&t.shadow, "shadow", nil, "manifests of another version of the policies: say for which requests it decides otherwise, and exit 1 if there is one; repeatable")
+	flags.BoolVar(&watch, "watch", false, "try again whenever a manifest or a case changes, until interrupted")
 	flags.BoolVar(&t.private, "allow-private-jwks", false, "let JWKS be fetched from private, link-local and loopback addresses")
 	return cmd
 }
 
-func (t *policyTest) run(ctx context.Context, cases []policytest.Case) error {
-	checked, err := standalone.Check(t.paths)
+// again tries everything anew at each change, until ctx ends.
+func (t *policyTest) again(ctx context.Context, caseFiles []string) error {
+	return policytest.Watch(ctx, slices.Concat(t.paths, t.shadow, caseFiles), func() {
+		if err := t.once(ctx, caseFiles); err != nil && !errors.Is(err, errReported) {
+			fmt.Fprintln(t.errors, "gatehouse:", err)
+		}
+	})
+}
+
+func (t *policyTest) once(ctx context.Context, caseFiles []string) error {
+	cases, err := policytest.Load(caseFiles)
+	if err != nil {
+		return usageError{err}
+	}
+	site, err := standalone.OpenSite(t.paths, t.private)
 	if err != nil {
 		return err
 	}
+	defer site.Close()
 	// What is wrong with the manifests may be what a case is about; it doesn't fail the cases.
-	faults, _ := checked.Findings()
-	for _, f := range faults {
-		fmt.Fprintln(t.errors, f)
-	}
-	fetcher := jwt.NewFetcher(jwt.FetcherOptions{AllowPrivateAddresses: t.private, Logger: slog.New(slog.DiscardHandler)})
-	defer fetcher.Close()
-	gateway, err := explain.New(checked.Set, checked.Result, fetcher)
-	if err != nil {
-		return err
-	}
-	defer gateway.Close()
+	site.Faults(t.errors)
 	var real policytest.Runner
 	if t.envoy {
-		through, err := t.startEnvoy(ctx, gateway, checked, fetcher)
+		binary := t.binary
+		if binary == findEnvoy {
+			binary = ""
+		}
+		through, err := site.Envoy(ctx, binary)
 		if err != nil {
 			return err
 		}
 		defer func() { _ = through.Close() }()
 		real = through
 	}
-	engine := policytest.NewEngine(gateway)
+	engine := policytest.NewEngine(site.Gateway)
 	outcomes, err := policytest.Run(ctx, cases, engine, real)
 	if err != nil {
 		return err
 	}
-	return t.report(outcomes, engine)
-}
-
-func (t *policyTest) startEnvoy(ctx context.Context, gateway *explain.Gateway, checked *standalone.Checked, fetcher *jwt.Fetcher) (*policytest.Envoy, error) {
-	binary := t.binary
-	if binary == findEnvoy {
-		binary = ""
-	}
-	binary, err := proxy.Find(ctx, binary)
-	if err == nil {
-		err = proxy.CheckVersion(ctx, binary)
-	}
+	changes, err := t.compare(ctx, outcomes)
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", standalone.ErrEnvironment, err)
+		return err
 	}
-	return policytest.StartEnvoy(ctx, binary, gateway, checked.Result.Snapshot, fetcher)
-}
-
-func (t *policyTest) report(outcomes []policytest.Outcome, engine *policytest.Engine) error {
-	failed := policytest.Text(t.out, outcomes, engine)
+	failed := policytest.Text(t.out, outcomes, changes, engine.Missed())
 	if t.junit != "" {
 		file, err := os.Create(t.junit)
 		if err != nil {
@@ -141,8 +136,22 @@ func (t *policyTest) report(outcomes []policytest.Outcome, engine *policytest.En
 			return err
 		}
 	}
-	if failed > 0 {
+	if failed > 0 || len(changes) > 0 {
 		return errReported
 	}
 	return nil
+}
+
+// compare runs the cases by the other manifests too.
+func (t *policyTest) compare(ctx context.Context, outcomes []policytest.Outcome) ([]policytest.Change, error) {
+	if len(t.shadow) == 0 {
+		return nil, nil
+	}
+	other, err := standalone.OpenSite(t.shadow, t.private)
+	if err != nil {
+		return nil, err
+	}
+	defer other.Close()
+	other.Faults(t.errors)
+	return policytest.Shadow(ctx, outcomes, policytest.NewEngine(other.Gateway)), nil
 }

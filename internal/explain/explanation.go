@@ -106,6 +106,8 @@ type Verdict struct {
 	By string `json:"by"`
 	// Reason is the engine's, short and constant per cause, or a sentence.
 	Reason string `json:"reason"`
+	// Rule is the rule of spec.authorization that decided, as policy#rule; "" where none did.
+	Rule string `json:"rule,omitempty"`
 	// DryRun says that the policy would have denied and doesn't, by its dryRun.
 	DryRun bool `json:"dryRun,omitempty"`
 	// RequestHeaders are the headers that the policy sets for the backend, RemovedHeaders those that it

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/gatehouse-proxy/gatehouse/internal/routing"
+	"github.com/gatehouse-proxy/gatehouse/security/bundle"
 	"github.com/gatehouse-proxy/gatehouse/security/jwt"
 	"github.com/gatehouse-proxy/gatehouse/security/policy"
 	"github.com/gatehouse-proxy/gatehouse/snapshot"
@@ -20,7 +21,7 @@ type Gateway struct {
 	set       *resource.Set
 	listeners []status.Listener
 	table     *routing.Table
-	jwks      *jwt.Fetcher
+	sources   Sources
 	log       *slog.Logger
 	loaded    map[string]snapshot.Policy // by reference
 	applied   map[target][]Policy
@@ -29,15 +30,37 @@ type Gateway struct {
 	compiled map[string]*policy.Policy
 }
 
-// New takes a translation and the objects that it is of. jwks has the remote key sets; nil forbids
-// them. The error says what of the configuration can't be predicted.
-func New(set *resource.Set, result *translator.Result, jwks *jwt.Fetcher) (*Gateway, error) {
+// Sources fetch what policies name by URL. nil forbids it.
+type Sources struct {
+	JWKS    *jwt.Fetcher
+	Bundles *bundle.Fetcher
+}
+
+// OwnSources are fetchers of their own, for programs that run no gateway. They tell nobody of failures:
+// what can't be had shows in verdicts.
+func OwnSources(allowPrivateJWKS bool) Sources {
+	log := slog.New(slog.DiscardHandler)
+	return Sources{
+		JWKS:    jwt.NewFetcher(jwt.FetcherOptions{AllowPrivateAddresses: allowPrivateJWKS, Logger: log}),
+		Bundles: bundle.NewFetcher(bundle.Options{AllowFiles: true, Logger: log}),
+	}
+}
+
+// Close ends the fetching of [OwnSources].
+func (s Sources) Close() {
+	s.JWKS.Close()
+	s.Bundles.Close()
+}
+
+// New takes a translation and the objects that it is of. The sources stay the caller's. The error says
+// what of the configuration can't be predicted.
+func New(set *resource.Set, result *translator.Result, sources Sources) (*Gateway, error) {
 	table, err := routing.New(result.Snapshot)
 	if err != nil {
 		return nil, err
 	}
 	g := &Gateway{
-		set: set, listeners: result.Listeners, table: table, jwks: jwks,
+		set: set, listeners: result.Listeners, table: table, sources: sources,
 		log: slog.New(slog.DiscardHandler), loaded: map[string]snapshot.Policy{}, applied: applied(set),
 		compiled: map[string]*policy.Policy{},
 	}
@@ -58,35 +81,38 @@ func (g *Gateway) policy(ref string) *policy.Policy {
 	if !ok {
 		return nil
 	}
-	deps := policy.Deps{Data: p.Data, JWKS: g.jwks, Logger: g.log}
+	deps := policy.Deps{Data: p.Data, JWKS: g.sources.JWKS, Bundles: g.sources.Bundles, Logger: g.log}
 	compiled, err := policy.Compile(p.Spec, deps)
 	if err != nil {
 		compiled = policy.Broken(p.Spec, deps, err)
 	}
 	g.compiled[ref] = compiled
-	g.awaitKeys()
+	g.awaitSources()
 	return compiled
 }
 
-// keysWithin is how long remote key sets are waited for, once for each policy.
-const keysWithin = 5 * time.Second
+// fetchedWithin is how long what a policy fetches is waited for, once for each policy.
+const fetchedWithin = 5 * time.Second
 
-// awaitKeys gives the key sets of a policy that was just compiled their first fetch.
-func (g *Gateway) awaitKeys() {
-	if g.jwks == nil {
-		return
-	}
-	over := time.NewTimer(keysWithin)
+// awaitSources gives the key sets and bundles of a policy that was just compiled their first fetch.
+func (g *Gateway) awaitSources() {
+	over := time.NewTimer(fetchedWithin)
 	defer over.Stop()
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
-	for slices.ContainsFunc(g.jwks.States(), func(s jwt.State) bool { return s.LastAttempt.IsZero() }) {
+	for g.sources.pending() {
 		select {
 		case <-over.C:
 			return
 		case <-tick.C:
 		}
 	}
+}
+
+// pending reports whether a first fetch is under way.
+func (s Sources) pending() bool {
+	return s.JWKS != nil && slices.ContainsFunc(s.JWKS.States(), func(s jwt.State) bool { return s.LastAttempt.IsZero() }) ||
+		s.Bundles != nil && slices.ContainsFunc(s.Bundles.States(), func(s bundle.State) bool { return s.LastAttempt.IsZero() })
 }
 
 // Close ends what runs for the policies in the background.

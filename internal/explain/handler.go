@@ -6,7 +6,6 @@ import (
 	"net/http"
 	"sync"
 
-	"github.com/gatehouse-proxy/gatehouse/security/jwt"
 	"github.com/gatehouse-proxy/gatehouse/translator"
 	"github.com/gatehouse-proxy/gatehouse/translator/resource"
 )
@@ -19,7 +18,8 @@ const maxQuestion = 1 << 20
 type Handler struct {
 	// State returns what is in force; a nil result is a gateway that has none yet.
 	State func() (*resource.Set, *translator.Result)
-	JWKS  *jwt.Fetcher
+	// Sources are the gateway's.
+	Sources Sources
 
 	mu      sync.Mutex
 	result  *translator.Result
@@ -62,7 +62,7 @@ func (h *Handler) current() (*Gateway, error) {
 	if h.result == result {
 		return h.gateway, nil
 	}
-	gateway, err := New(set, result, h.JWKS)
+	gateway, err := New(set, result, h.Sources)
 	if err != nil {
 		return nil, err
 	}

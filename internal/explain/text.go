@@ -115,6 +115,10 @@ func (v *Verdict) rows(row func(name, format string, args ...any)) {
 		text += fmt.Sprintf(" and grpc-status %d", *v.GRPCStatus)
 	}
 	text += fmt.Sprintf(" by %s: %s", v.By, v.Reason)
+	if v.Rule != "" {
+		_, rule, _ := strings.Cut(v.Rule, "#")
+		text += ", by its " + rule
+	}
 	if v.DryRun {
 		text += " (dry run: it would have been denied)"
 	}

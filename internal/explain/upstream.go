@@ -60,6 +60,23 @@ func (g *Gateway) SecurityPolicies() []string {
 	return slices.Compact(all)
 }
 
+// AuthorizationRules names, as policy#rule, the rules of spec.authorization of the policies in force and
+// their default actions; sorted.
+func (g *Gateway) AuthorizationRules() []string {
+	var all []string
+	for _, p := range g.loaded {
+		if p.Spec.Authorization == nil || p.Spec.Fault != "" {
+			continue
+		}
+		all = append(all, p.Spec.Name+"#"+DefaultRule)
+		for _, rule := range p.Spec.Authorization.Rules {
+			all = append(all, p.Spec.Name+"#"+rule.Name)
+		}
+	}
+	slices.Sort(all)
+	return slices.Compact(all)
+}
+
 // Rules lists every rule of a route that a listener serves, once, in the order of the listeners.
 func (g *Gateway) Rules() []Route {
 	var all []Route

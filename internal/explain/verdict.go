@@ -1,6 +1,7 @@
 package explain
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net/http"
@@ -16,6 +17,9 @@ import (
 	"github.com/gatehouse-proxy/gatehouse/security/policy"
 )
 
+// DefaultRule is the name of spec.authorization.defaultAction among rules.
+const DefaultRule = "defaultAction"
+
 // decide runs the route's security policy. false: it has answered.
 func (g *Gateway) decide(ctx context.Context, r *Request, request *routing.Request, match *routing.Match, w *way, out *Explanation) bool {
 	compiled := g.policy(w.ref)
@@ -23,6 +27,8 @@ func (g *Gateway) decide(ctx context.Context, r *Request, request *routing.Reque
 		out.Verdict = Verdict{Outcome: Denied, Status: http.StatusServiceUnavailable, By: "the authorizer", Reason: "unknown policy " + w.ref}
 		return false
 	}
+	rule, decided := "", false
+	ctx = policy.ObserveRule(ctx, func(name string) { rule, decided = name, true })
 	verdict, err := compiled.Check(ctx, checked(r, request, match, w))
 	by := "SecurityPolicy " + compiled.Name()
 	if err != nil {
@@ -30,6 +36,9 @@ func (g *Gateway) decide(ctx context.Context, r *Request, request *routing.Reque
 		return false
 	}
 	out.Verdict = Verdict{By: by, Reason: verdict.Reason, DryRun: strings.HasPrefix(verdict.Reason, policy.DryRunPrefix)}
+	if decided {
+		out.Verdict.Rule = compiled.Name() + "#" + cmp.Or(rule, DefaultRule)
+	}
 	if fault := compiled.Fault(); fault != "" {
 		out.Verdict.Reason += ": " + fault
 	}

@@ -110,6 +110,9 @@ func Load(paths []string) ([]Case, error) {
 	return all, nil
 }
 
+// extensions are those of manifests and cases.
+var extensions = []string{".yaml", ".yml", ".json"}
+
 func filesOf(path string) ([]string, error) {
 	info, err := os.Stat(path)
 	if err != nil || !info.IsDir() {
@@ -118,7 +121,7 @@ func filesOf(path string) ([]string, error) {
 	var files []string
 	entries, err := os.ReadDir(path)
 	for _, e := range entries {
-		if slices.Contains([]string{".yaml", ".yml", ".json"}, filepath.Ext(e.Name())) {
+		if slices.Contains(extensions, filepath.Ext(e.Name())) {
 			files = append(files, filepath.Join(path, e.Name()))
 		}
 	}

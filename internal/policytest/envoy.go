@@ -23,7 +23,6 @@ import (
 	"github.com/gatehouse-proxy/gatehouse/internal/explain"
 	"github.com/gatehouse-proxy/gatehouse/internal/proxy"
 	"github.com/gatehouse-proxy/gatehouse/internal/routing"
-	"github.com/gatehouse-proxy/gatehouse/security/jwt"
 	"github.com/gatehouse-proxy/gatehouse/snapshot"
 	"github.com/gatehouse-proxy/gatehouse/translator/envoy"
 )
@@ -44,19 +43,19 @@ const startWithin = 60 * time.Second
 // StartEnvoy runs Envoy on the configuration of snap, with its listeners on free loopback ports and its
 // backends replaced by a server that only takes notes. gateway must be of the same snapshot: it finds
 // the listener of a request.
-func StartEnvoy(ctx context.Context, binary string, gateway *explain.Gateway, snap *snapshot.Snapshot, jwks *jwt.Fetcher) (*Envoy, error) {
+func StartEnvoy(ctx context.Context, binary string, gateway *explain.Gateway, snap *snapshot.Snapshot, sources explain.Sources) (*Envoy, error) {
 	dir, err := os.MkdirTemp("", "ghtest") // short: sockets are in it
 	if err != nil {
 		return nil, err
 	}
 	e := &Envoy{gateway: gateway, dir: dir}
-	if err := e.start(ctx, binary, snap, jwks); err != nil {
+	if err := e.start(ctx, binary, snap, sources); err != nil {
 		return nil, errors.Join(err, e.Close())
 	}
 	return e, nil
 }
 
-func (e *Envoy) start(ctx context.Context, binary string, snap *snapshot.Snapshot, jwks *jwt.Fetcher) (err error) {
+func (e *Envoy) start(ctx context.Context, binary string, snap *snapshot.Snapshot, sources explain.Sources) (err error) {
 	if e.echo, err = newEcho(); err != nil {
 		return err
 	}
@@ -74,7 +73,7 @@ func (e *Envoy) start(ctx context.Context, binary string, snap *snapshot.Snapsho
 	if err != nil {
 		return err
 	}
-	a := agent.New(agent.Config{XDSSocket: sockets.XDSSocket, AuthorizerSocket: sockets.AuthorizerSocket, JWKS: jwks, Logger: log})
+	a := agent.New(agent.Config{XDSSocket: sockets.XDSSocket, AuthorizerSocket: sockets.AuthorizerSocket, JWKS: sources.JWKS, Bundles: sources.Bundles, Logger: log})
 	process := proxy.New(proxy.Config{
 		Binary: binary, Bootstrap: bootstrap, Dir: e.dir, AdminSocket: sockets.AdminSocket, Concurrency: 1, Logger: log, DrainTimeout: -1,
 	})

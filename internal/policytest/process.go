@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 	"strconv"
+	"strings"
 
 	"github.com/gatehouse-proxy/gatehouse/internal/explain"
 )
@@ -18,11 +19,12 @@ type Engine struct {
 	gateway  *explain.Gateway
 	policies map[string]bool
 	rules    map[string]bool
+	decided  map[string]bool // rules of spec.authorization
 }
 
 // NewEngine returns an Engine on a gateway, which stays the caller's.
 func NewEngine(g *explain.Gateway) *Engine {
-	return &Engine{gateway: g, policies: map[string]bool{}, rules: map[string]bool{}}
+	return &Engine{gateway: g, policies: map[string]bool{}, rules: map[string]bool{}, decided: map[string]bool{}}
 }
 
 // Run implements [Runner].
@@ -50,6 +52,9 @@ func (e *Engine) Run(ctx context.Context, r *explain.Request) (*Result, error) {
 			e.policies[out.Policy] = true
 		}
 	}
+	if x.Verdict.Rule != "" {
+		e.decided[x.Verdict.Rule] = true
+	}
 	for name, value := range x.Verdict.ResponseHeaders {
 		out.Response.Set(name, value)
 	}
@@ -63,17 +68,25 @@ func ruleName(r *explain.Route) string {
 	return r.Kind + " " + r.Namespace + "/" + r.Name + " rule " + strconv.Itoa(r.Rule)
 }
 
-// Missed lists the security policies and the rules of routes that no request has reached.
-func (e *Engine) Missed() (policies, rules []string) {
+// Missed lists what no request has reached: security policies, rules of their authorization, and rules of
+// routes.
+func (e *Engine) Missed() []string {
+	var all []string
 	for _, name := range e.gateway.SecurityPolicies() {
 		if !e.policies[name] {
-			policies = append(policies, name)
+			all = append(all, "SecurityPolicy "+name)
+		}
+	}
+	for _, name := range e.gateway.AuthorizationRules() {
+		policy, rule, _ := strings.Cut(name, "#")
+		if e.policies[policy] && !e.decided[name] {
+			all = append(all, "SecurityPolicy "+policy+" authorization "+rule)
 		}
 	}
 	for _, r := range e.gateway.Rules() {
 		if name := ruleName(&r); !e.rules[name] {
-			rules = append(rules, name)
+			all = append(all, name)
 		}
 	}
-	return policies, rules
+	return all
 }

@@ -5,9 +5,9 @@ import (
 	"io"
 )
 
-// Text writes the outcomes for people, and what no case has reached. It returns the number of failed
-// cases.
-func Text(w io.Writer, outcomes []Outcome, engine *Engine) (failed int) {
+// Text writes the outcomes for people, what another version of the policies would change, and what no case
+// has reached. It returns the number of failed cases.
+func Text(w io.Writer, outcomes []Outcome, changes []Change, missed []string) (failed int) {
 	for i := range outcomes {
 		o := &outcomes[i]
 		if len(o.Faults) == 0 {
@@ -23,11 +23,13 @@ func Text(w io.Writer, outcomes []Outcome, engine *Engine) (failed int) {
 			fmt.Fprintf(w, "      %s: %s\n", r.Verdict, r.Reason)
 		}
 	}
-	policies, rules := engine.Missed()
-	for _, name := range policies {
-		fmt.Fprintf(w, "no case reaches SecurityPolicy %s\n", name)
+	for _, c := range changes {
+		fmt.Fprintf(w, "other %s\n", c.Case.Name)
+		for _, difference := range c.Differences {
+			fmt.Fprintf(w, "      %s\n", difference)
+		}
 	}
-	for _, name := range rules {
+	for _, name := range missed {
 		fmt.Fprintf(w, "no case reaches %s\n", name)
 	}
 	fmt.Fprintf(w, "%d passed, %d failed\n", len(outcomes)-failed, failed)

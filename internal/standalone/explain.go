@@ -8,7 +8,7 @@ import (
 
 // explainer answers /api/explain about what is in force.
 func (g *gateway) explainer() *explain.Handler {
-	return &explain.Handler{State: g.statuses.current, JWKS: g.jwks}
+	return &explain.Handler{State: g.statuses.current, Sources: explain.Sources{JWKS: g.jwks, Bundles: g.bundles}}
 }
 
 // current returns the latest input and its translation; nil before the first.

@@ -62,7 +62,9 @@ func (p *Policy) decide(ctx context.Context, r *exchange.Request) exchange.Verdi
 	}
 	found.set = p.identify(found)
 	if p.rules != nil {
-		if allow, by := p.rules.Decide(ctx, rules.Input{Request: r, Caller: found.caller, Set: found.set}); !allow {
+		allow, by := p.rules.Decide(ctx, rules.Input{Request: r, Caller: found.caller, Set: found.set})
+		tellRule(ctx, by)
+		if !allow {
 			return deny(http.StatusForbidden, ruleReason(by))
 		}
 	}

@@ -1,0 +1,61 @@
+package standalone
+
+import (
+	"context"
+	"fmt"
+	"io"
+
+	"github.com/gatehouse-proxy/gatehouse/internal/explain"
+	"github.com/gatehouse-proxy/gatehouse/internal/policytest"
+	"github.com/gatehouse-proxy/gatehouse/internal/proxy"
+)
+
+// Site is manifests on which requests are tried, without a gateway that runs. Close it.
+type Site struct {
+	*Checked
+
+	Gateway *explain.Gateway
+	sources explain.Sources
+}
+
+// OpenSite reads manifests. What they fetch by URL is fetched. The error wraps ErrInput if nothing can be
+// read.
+func OpenSite(paths []string, allowPrivateJWKS bool) (*Site, error) {
+	checked, err := Check(paths)
+	if err != nil {
+		return nil, err
+	}
+	s := &Site{Checked: checked, sources: explain.OwnSources(allowPrivateJWKS)}
+	if s.Gateway, err = explain.New(checked.Set, checked.Result, s.sources); err != nil {
+		s.sources.Close()
+		return nil, err
+	}
+	return s, nil
+}
+
+// Close ends all fetching.
+func (s *Site) Close() {
+	s.Gateway.Close()
+	s.sources.Close()
+}
+
+// Faults writes what is wrong with the manifests, a line each, and reports whether there was anything.
+func (s *Site) Faults(w io.Writer) bool {
+	faults, _ := s.Findings()
+	for _, f := range faults {
+		fmt.Fprintln(w, f)
+	}
+	return len(faults) > 0
+}
+
+// Envoy starts one for trials; explicit is its path or "". The error wraps ErrEnvironment if there is none.
+func (s *Site) Envoy(ctx context.Context, explicit string) (*policytest.Envoy, error) {
+	binary, err := proxy.Find(ctx, explicit)
+	if err == nil {
+		err = proxy.CheckVersion(ctx, binary)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrEnvironment, err)
+	}
+	return policytest.StartEnvoy(ctx, binary, s.Gateway, s.Result.Snapshot, s.sources)
+}

@@ -3,9 +3,11 @@ package authserver
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"maps"
 	"slices"
+	"strings"
 	"sync/atomic"
 
 	"github.com/gatehouse-proxy/gatehouse/exchange"
@@ -21,7 +23,7 @@ import (
 )
 
 // errForeign indicates a policy of which the authorizer could enforce only a part.
-var errForeign = errors.New("spec.extAuth is Envoy's part; configure that filter in Envoy itself and remove it here")
+var errForeign = errors.New("is Envoy's part; configure that filter in Envoy itself and remove it here")
 
 // policies holds what the authorizer enforces. load is not concurrent with itself; choose is.
 type policies struct {
@@ -106,8 +108,8 @@ func (p *policies) load(set *resource.Set, problems []resource.Problem) {
 	}
 	for _, s := range p.translator.Policies(set) {
 		fault := error(nil)
-		if s.ExtAuth != nil {
-			fault = errForeign
+		if foreign := s.Foreign(); len(foreign) > 0 {
+			fault = fmt.Errorf("spec.%s %w", strings.Join(foreign, ", spec."), errForeign)
 		}
 		next.byName[s.Spec.Name] = p.compile(next, s.Spec, s.Data, s.Spec.Name, fault)
 	}

@@ -31,13 +31,19 @@ func (r *Rule) authServers() []*policy.ExtAuth {
 	return all
 }
 
-// ask has the route's own chain call the servers, and returns the seal by which the chain marks a request
-// that all of them have let through. The seal holds all that they were asked: the OK for other context
-// extensions, or about another route where they are told the route, is none.
-func (b *Builder) ask(r *route.Route, rule *Rule, servers []*policy.ExtAuth, filters map[string]proto.Message) (seal string) {
-	out := &chain.FilterChain{}
-	asked := ""
-	for _, e := range servers {
+// guard switches on what Envoy's own filters and the user's servers check, and returns the seal by which
+// the route's own chain marks a request that all of them have let through; "" where there is none of
+// them. The seal holds all that was asked: the OK for other origins or context extensions, or about another
+// route where servers are told the route, is none.
+func (b *Builder) guard(r *route.Route, rule *Rule, filters map[string]proto.Message) (seal string) {
+	out, asked := &chain.FilterChain{}, ""
+	name := rule.Name
+	if s := rule.Security; s != nil && s.CSRF != nil {
+		filters[filterCSRF] = csrfPolicy(s.CSRF)
+		asked += filterCSRF + "\x00" + string(marshal(filters[filterCSRF]))
+	}
+	for _, e := range rule.authServers() {
+		name = e.Name
 		filter := userAuthorizer(e)
 		out.Filters = append(out.Filters, &core.TypedExtensionConfig{Name: e.Name, TypedConfig: typed(filter)})
 		asked += e.Name + "\x00" + string(marshal(filter))
@@ -54,12 +60,15 @@ func (b *Builder) ask(r *route.Route, rule *Rule, servers []*policy.ExtAuth, fil
 			asked += string(marshal(r.Metadata))
 		}
 	}
-	seal = b.seal("extauth", asked)
+	if asked == "" {
+		return ""
+	}
+	seal = b.seal("guards", asked)
 	mark := &setmetadata.Config{Metadata: []*setmetadata.Metadata{{
 		MetadataNamespace: gatehouseNamespace, AllowOverwrite: true,
-		Value: &structpb.Struct{Fields: map[string]*structpb.Value{serversKey: structpb.NewStringValue(seal)}},
+		Value: &structpb.Struct{Fields: map[string]*structpb.Value{guardsKey: structpb.NewStringValue(seal)}},
 	}}}
-	out.Filters = append(out.Filters, &core.TypedExtensionConfig{Name: servers[len(servers)-1].Name + "/seal", TypedConfig: typed(mark)})
+	out.Filters = append(out.Filters, &core.TypedExtensionConfig{Name: name + "/seal", TypedConfig: typed(mark)})
 	filters[filterAuth] = &chain.FilterChainConfigPerRoute{FilterChain: out}
 	return seal
 }

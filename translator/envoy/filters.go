@@ -6,6 +6,7 @@ import (
 	mutation "github.com/envoyproxy/go-control-plane/envoy/config/common/mutation_rules/v3"
 	core "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	corsfilter "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/cors/v3"
+	csrffilter "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/csrf/v3"
 	authz "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/ext_authz/v3"
 	chain "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/filter_chain/v3"
 	headermutation "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/header_mutation/v3"
@@ -28,6 +29,7 @@ func httpFilters() []*hcm.HttpFilter {
 		disabled(filterCORS, &corsfilter.Cors{}),
 		disabled(filterAuthorizer, authorizer()),
 		disabled(filterProcessor, processor()),
+		disabled(filterCSRF, &csrffilter.CsrfPolicy{FilterEnabled: perMillion(0)}),
 		disabled(filterAuth, &chain.FilterChainConfig{}),
 		disabled(filterExtensions, &chain.FilterChainConfig{}),
 		disabled(filterSession, &sessionfilter.StatefulSession{}),

@@ -7,6 +7,7 @@ const (
 	filterCORS          = "gatehouse.cors"
 	filterAuthorizer    = "gatehouse.ext_authz"
 	filterProcessor     = "gatehouse.ext_proc"   // the authorizer by its other protocol
+	filterCSRF          = "gatehouse.csrf"
 	filterAuth          = "gatehouse.auth"       // the route's own chain: the user's ext_authz servers
 	filterExtensions    = "gatehouse.extensions" // the route's own chain: ext_proc and the like
 	filterSession       = "gatehouse.session"
@@ -40,8 +41,9 @@ const (
 // SealKey is the key of the proof of a verdict in a request's dynamic metadata.
 const SealKey = "seal"
 
-// serversKey is where a route's own chain says that the user's servers have let a request pass.
-const serversKey = "servers"
+// guardsKey is where a route's own chain says that the guards of Envoy's before it, and the user's servers
+// in it, have let a request pass.
+const guardsKey = "guards"
 
 // The namespaces in which proofs stand.
 const (

@@ -52,8 +52,8 @@ func (b *Builder) secure(r *route.Route, rule *Rule, filters map[string]proto.Me
 			seals = append(seals, sealed(namespace, SealKey, b.Seal(s.Ref)))
 		}
 	}
-	if servers := rule.authServers(); len(servers) > 0 {
-		seals = append(seals, sealed(gatehouseNamespace, serversKey, b.ask(r, rule, servers, filters)))
+	if seal := b.guard(r, rule, filters); seal != "" {
+		seals = append(seals, sealed(gatehouseNamespace, guardsKey, seal))
 	}
 	if len(seals) > 0 {
 		filters[filterSeal] = demand(seals)

@@ -36,8 +36,22 @@ type Security struct {
 	// ExtAuth is the user's own authorization server, nil if there is none.
 	ExtAuth *ExtAuth
 	// ExtProc has Envoy ask the authorizer by ext_proc instead of ext_authz.
-	ExtProc    bool
+	ExtProc bool
+	// CSRF is for Envoy's own filter; nil: none.
+	CSRF       *CSRF
 	Conditions []status.Condition
+}
+
+// Foreign names the fields that Envoy's own filters enforce: what an authorizer alone leaves open. Sorted.
+func (s *Security) Foreign() []string {
+	var fields []string
+	if s.CSRF != nil {
+		fields = append(fields, "csrf")
+	}
+	if s.ExtAuth != nil {
+		fields = append(fields, "extAuth")
+	}
+	return fields
 }
 
 // SecurityKey is the key of the policy in force where chain applies: the first of it, merged with those
@@ -67,7 +81,7 @@ func SecurityRule(v *memo.View, key memo.Key) any {
 	if len(*r.faults) > 0 {
 		// CORS stays: scripts of an allowed origin must be able to read the 503.
 		out.Spec = &config.Policy{Name: out.Spec.Name, Fault: strings.Join(*r.faults, "; "), CORS: out.Spec.CORS}
-		out.ExtAuth = nil
+		out.ExtAuth, out.CSRF = nil, nil
 	}
 	out.Ref = out.Spec.Ref()
 	out.Conditions = []status.Condition{{
@@ -114,6 +128,7 @@ func (r *resolver) security(object *resource.SecurityPolicy, out *Security) {
 	p.CORS = r.of("cors").cors(spec.CORS)
 	p.Authorization = r.of("authorization").authorization(spec.Authorization)
 	p.OPA = r.of("opa").opa(own.OPA)
+	out.CSRF = r.of("csrf").csrf(spec.CSRF)
 	if spec.ExtAuth != nil {
 		name := objectName{object.Namespace, r.identity}
 		if from, ok := r.inherited["extAuth"]; ok {
@@ -127,7 +142,7 @@ func (r *resolver) security(object *resource.SecurityPolicy, out *Security) {
 func (r *resolver) unsupported(object *resource.SecurityPolicy) {
 	spec := &object.Spec
 	for field, set := range map[string]bool{
-		"oidc": spec.OIDC != nil, "csrf": spec.CSRF != nil,
+		"oidc": spec.OIDC != nil,
 	} {
 		if set {
 			r.fault("spec.%s is not supported by this version; remove it", field)

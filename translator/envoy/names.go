@@ -6,7 +6,7 @@ const (
 	filterClientAddress = "gatehouse.client_address"
 	filterCORS          = "gatehouse.cors"
 	filterAuthorizer    = "gatehouse.ext_authz"
-	filterProcessor     = "gatehouse.ext_proc"   // the authorizer by its other protocol
+	filterProcessor     = "gatehouse.ext_proc" // the authorizer by its other protocol
 	filterCSRF          = "gatehouse.csrf"
 	filterAuth          = "gatehouse.auth"       // the route's own chain: the user's ext_authz servers
 	filterExtensions    = "gatehouse.extensions" // the route's own chain: ext_proc and the like

@@ -9,12 +9,10 @@ import (
 	rbacconfig "github.com/envoyproxy/go-control-plane/envoy/config/rbac/v3"
 	route "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 	authz "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/ext_authz/v3"
-	extproc "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/ext_proc/v3"
 	rbac "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/rbac/v3"
 	router "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/router/v3"
 	hcm "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
 	tls "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
-	httptype "github.com/envoyproxy/go-control-plane/envoy/type/v3"
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
 	"sigs.k8s.io/yaml"
@@ -68,7 +66,7 @@ func (b *Builder) Own(o OwnOptions) (*Own, error) {
 		UseRemoteAddress: boolean(true),
 		HttpFilters: []*hcm.HttpFilter{
 			always(filterClientAddress, clientAddress()), always(filterAuthorizer, authorizer()),
-			disabled(ownFilterExtProc, ownProcessor()), always(filterSeal, demand([]*rbacconfig.Principal{b.checked()}).GetRbac()),
+			disabled(filterProcessor, processor()), always(filterSeal, demand([]*rbacconfig.Principal{b.checked()}).GetRbac()),
 			always(filterRouter, &router.Router{}),
 		},
 	}
@@ -122,27 +120,6 @@ const ownHelp = `# Parts of an Envoy configuration for gatehouse auth.
 # use_remote_address and the detection of the client's address as for any Envoy there.
 `
 
-// ownFilterExtProc asks the authorizer by ext_proc.
-const ownFilterExtProc = "gatehouse.ext_proc"
-
-func ownProcessor() *extproc.ExternalProcessor {
-	service := grpcService(ClusterAuthorizer, 0)
-	service.Timeout = nil // the stream lives as long as the request
-	return &extproc.ExternalProcessor{
-		GrpcService: service, MessageTimeout: duration(checkTimeout), MaxMessageTimeout: duration(checkTimeout),
-		StatusOnError: &httptype.HttpStatus{Code: httptype.StatusCode_ServiceUnavailable},
-		StatPrefix:    product + "_ext_proc",
-		RequestAttributes: []string{
-			"source.address", "destination.address", "connection.requested_server_name", "request.protocol", "request.time",
-		},
-		ProcessingMode: &extproc.ProcessingMode{
-			RequestHeaderMode: extproc.ProcessingMode_SEND, ResponseHeaderMode: extproc.ProcessingMode_SEND,
-			RequestTrailerMode: extproc.ProcessingMode_SKIP, ResponseTrailerMode: extproc.ProcessingMode_SKIP,
-		},
-		MetadataOptions: &extproc.MetadataOptions{ReceivingNamespaces: &extproc.MetadataOptions_MetadataNamespaces{Untyped: []string{gatehouseNamespace}}},
-	}
-}
-
 // checked accepts the proof of any verdict, by either protocol.
 func (b *Builder) checked() *rbacconfig.Principal { return b.either(CheckedKey, b.Checked()) }
 
@@ -167,18 +144,9 @@ func (b *Builder) ownRoute(p OwnPolicy) *route.Route {
 }
 
 func (b *Builder) ownStream(p OwnPolicy) *route.Route {
-	overrides := &extproc.ExtProcOverrides{GrpcInitialMetadata: []*core.HeaderValue{
-		{Key: ExtensionPolicy, Value: p.Name}, {Key: extensionClientAddress, Value: "header"},
-	}}
-	if p.BodyMaxBytes > 0 {
-		overrides.ProcessingMode = &extproc.ProcessingMode{
-			RequestHeaderMode: extproc.ProcessingMode_SEND, ResponseHeaderMode: extproc.ProcessingMode_SEND,
-			RequestBodyMode: extproc.ProcessingMode_STREAMED,
-		}
-	}
 	return &route.Route{TypedPerFilterConfig: pack(map[string]proto.Message{
 		filterAuthorizer: &authz.ExtAuthzPerRoute{Override: &authz.ExtAuthzPerRoute_Disabled{Disabled: true}},
-		ownFilterExtProc: &extproc.ExtProcPerRoute{Override: &extproc.ExtProcPerRoute_Overrides{Overrides: overrides}},
+		filterProcessor:  named(&core.HeaderValue{Key: ExtensionPolicy, Value: p.Name}),
 		filterSeal:       demand([]*rbacconfig.Principal{b.either(SealKey, b.Seal(p.Name))}),
 	})}
 }

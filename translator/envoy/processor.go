@@ -39,12 +39,13 @@ const processorDescription = "v=1; override; mutate-all; timeout=2s; max-timeout
 
 // process selects the policy by the initial metadata of the route's streams, which no client reaches.
 func process(rule *Rule) *extproc.ExtProcPerRoute {
+	return named(&core.HeaderValue{Key: ExtensionPolicy, Value: rule.Security.Ref}, &core.HeaderValue{Key: ExtensionRoute, Value: rule.Name})
+}
+
+func named(metadata ...*core.HeaderValue) *extproc.ExtProcPerRoute {
 	return &extproc.ExtProcPerRoute{Override: &extproc.ExtProcPerRoute_Overrides{Overrides: &extproc.ExtProcOverrides{
-		GrpcInitialMetadata: []*core.HeaderValue{
-			{Key: ExtensionPolicy, Value: rule.Security.Ref},
-			{Key: ExtensionRoute, Value: rule.Name},
-			{Key: extensionClientAddress, Value: "header"},
-			{Key: headerSelfDescription, Value: processorDescription},
-		},
+		GrpcInitialMetadata: append(metadata,
+			&core.HeaderValue{Key: extensionClientAddress, Value: "header"},
+			&core.HeaderValue{Key: headerSelfDescription, Value: processorDescription}),
 	}}}
 }

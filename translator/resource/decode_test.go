@@ -94,6 +94,7 @@ func TestFaultsOfAPolicyAreReportedAndItsTargetsAreKept(t *testing.T) {
 		"context of HTTP":        {policy(strings.Replace(httpAuth("path: /a"), "http:", "contextExtensions: [{name: a, type: Value, value: b}], http:", 1)), "f:6: " + p + "spec.extAuth.contextExtensions: is for grpc"},
 		"metadata of HTTP":       {policy(strings.Replace(httpAuth("path: /a"), "http:", "includeRouteMetadata: true, http:", 1)), "f:6: " + p + "spec.extAuth.includeRouteMetadata: is for grpc"},
 		"context of nothing":     {policy(grpcAuth("contextExtensions: [{name: a, type: Value}]")), "f:6: " + p + "spec.extAuth.contextExtensions[0]: needs one of value and valueRef"},
+		"S44 context of ours":    {policy(grpcAuth("contextExtensions: [{name: gatehouse.policy, type: Value, value: b}]")), "f:6: " + p + "spec.extAuth.contextExtensions[0].name: must not begin with gatehouse."},
 		"context of two":         {policy(grpcAuth("contextExtensions: [{name: a, type: Value, value: b, valueRef: {kind: Secret, name: s, key: k}}]")), "f:6: " + p + "spec.extAuth.contextExtensions[0]: needs one of"},
 		"context type":           {policy(grpcAuth("contextExtensions: [{name: a, type: Value, valueRef: {kind: Secret, name: s, key: k}}]")), "f:6: " + p + "spec.extAuth.contextExtensions[0].type: must be ValueRef"},
 		"context key":            {policy(grpcAuth("contextExtensions: [{name: a, type: ValueRef, valueRef: {kind: Secret, name: s, key: ''}}]")), "f:6: " + p + "spec.extAuth.contextExtensions[0].valueRef.key: is missing"},

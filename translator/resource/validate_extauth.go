@@ -68,6 +68,9 @@ func (r *reader) contextExtension(at path, extension *egv1alpha1.ContextExtensio
 	if extension.Name == "" {
 		r.fault(at.to("name"), "is missing")
 	}
+	if strings.HasPrefix(extension.Name, "gatehouse.") {
+		r.fault(at.to("name"), "must not begin with gatehouse., which is reserved")
+	}
 	byRef := extension.Type == egv1alpha1.ContextExtensionValueTypeValueRef
 	switch {
 	case (extension.Value == nil) == (extension.ValueRef == nil):

@@ -54,6 +54,9 @@ type Host interface {
 // NewExchange is for hosts.
 func NewExchange(r *Request, h Host) *Exchange { return &Exchange{Request: r, host: h} }
 
+// Init makes x, which is zero, what [NewExchange] returns. For hosts that have the memory already.
+func (x *Exchange) Init(r *Request, h Host) { x.Request, x.host = r, h }
+
 // Next releases the request, with the edits made so far, and waits for the response's headers. Bodies
 // flow meanwhile. want says what of the response will be touched beyond its headers; it can't be widened
 // later, because the proxy must be told before the request leaves. ctx may have a deadline of its own,

@@ -83,6 +83,18 @@ func (h *Header) Values(name string) []string {
 	return values
 }
 
+// Lines yields what [Header.Values] returns, without making a slice of it. The Header must not be edited
+// meanwhile.
+func (h *Header) Lines(name string) iter.Seq[string] {
+	return func(yield func(string) bool) {
+		for _, f := range h.lines() {
+			if equalFold(f.Name, name) && !yield(f.Value) {
+				return
+			}
+		}
+	}
+}
+
 // Has reports whether a line of that name exists, also one with an empty value.
 func (h *Header) Has(name string) bool {
 	_, n := h.Lookup(name)
@@ -126,6 +138,9 @@ func (h *Header) Del(name string) {
 // Edited returns the names that Set, Add or Del were called with, each once, in the order of the first
 // edit. Their present values are what the host has to send. For hosts.
 func (h *Header) Edited() []string { return h.edited }
+
+// NoteEditsIn gives the Header memory to note names in. For hosts.
+func (h *Header) NoteEditsIn(memory []string) { h.edited = memory[:0] }
 
 // HTTP returns a copy with canonical names.
 func (h *Header) HTTP() http.Header {

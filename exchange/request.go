@@ -60,6 +60,11 @@ func NewRequest(head Head, conn Conn, header Header, body Body, ext Extensions) 
 	return &Request{head: head, conn: conn, Header: header, Body: body, ext: ext}
 }
 
+// Init makes r, which is zero, what [NewRequest] returns. For hosts that have the memory already.
+func (r *Request) Init(head Head, conn Conn, header Header, body Body, ext Extensions) {
+	r.head, r.conn, r.Header, r.Body, r.ext = head, conn, header, body, ext
+}
+
 // Method returns the request method, such as "GET".
 func (r *Request) Method() string { return r.head.Method }
 

@@ -26,6 +26,11 @@ func NewResponse(status int, header Header, body Body) *Response {
 	return &Response{status: status, Header: header, Body: body}
 }
 
+// Init makes r, which is zero, what [NewResponse] returns. For hosts that have the memory already.
+func (r *Response) Init(status int, header Header, body Body) {
+	r.status, r.Header, r.Body = status, header, body
+}
+
 // NewLocalResponse is the response that reply stands for. For hosts.
 func NewLocalResponse(reply *Reply) *Response {
 	var fields []Field

@@ -31,9 +31,18 @@ var (
 	errJoined    = errors.New("headers were joined (encode_raw_headers is off) and that hides repeated ones")
 )
 
+// decoded is a request and what it is made of, in one piece of memory.
+type decoded struct {
+	request    exchange.Request
+	extensions extensions
+	pairs      [8]exchange.Field
+	lines      [24]exchange.Field
+}
+
 // decode reads a CheckRequest. Its error never quotes the request.
 func decode(msg string) (*exchange.Request, error) {
-	var v view
+	d := new(decoded)
+	v := view{extensions: d.pairs[:0], http: httpRequest{lines: d.lines[:0]}}
 	if err := v.parse(msg); err != nil {
 		return nil, err
 	}
@@ -51,7 +60,9 @@ func decode(msg string) (*exchange.Request, error) {
 	header := exchange.NewHeader(seen.lines...)
 	buffered, _ := v.extensions.Extension(BodyKey)
 	body := v.http.content(&seen, buffered == "buffered")
-	return exchange.NewRequest(head, v.conn(&seen), header, body, v.extensions), nil
+	d.extensions = v.extensions
+	d.request.Init(head, v.conn(&seen), header, body, &d.extensions)
+	return &d.request, nil
 }
 
 func (v *view) conn(seen *headers) exchange.Conn {

@@ -204,9 +204,6 @@ func (h *httpRequest) parse(msg string) error {
 }
 
 func (h *httpRequest) headerMap(msg string) (err error) {
-	if h.lines == nil {
-		h.lines = make([]exchange.Field, 0, 24)
-	}
 	h.lines, err = wire.AppendHeaderMap(h.lines, msg)
 	if err == nil && len(h.lines) > maxLines {
 		return wire.ErrMalformed

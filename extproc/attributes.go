@@ -1,7 +1,6 @@
 package extproc
 
 import (
-	"context"
 	"net/netip"
 	"strconv"
 	"strings"
@@ -79,10 +78,13 @@ func (a *attributes) conn() exchange.Conn {
 }
 
 // newRequest makes the request of a request-headers message.
-func newRequest(ctx context.Context, m *message, a *attributes) *exchange.Request {
+func (s *stream) newRequest(m *message) {
+	a := &s.attributes
 	head := exchange.Head{Size: -1, Protocol: a.text("request.protocol"), ID: a.text("request.id")}
-	if t, err := time.Parse(time.RFC3339Nano, a.text("request.time")); err == nil {
-		head.Time = t
+	if text := a.text("request.time"); text != "" {
+		if t, err := time.Parse(time.RFC3339Nano, text); err == nil {
+			head.Time = t
+		}
 	}
 	lines := m.lines[:0]
 	for _, line := range m.lines {
@@ -96,9 +98,7 @@ func newRequest(ctx context.Context, m *message, a *attributes) *exchange.Reques
 		case ":scheme":
 			head.Scheme = line.Value
 		case "content-length":
-			if n, err := strconv.ParseUint(line.Value, 10, 63); err == nil {
-				head.Size = int64(n)
-			}
+			head.Size = number(line.Value)
 		case "x-request-id":
 			if head.ID == "" {
 				head.ID = line.Value
@@ -111,33 +111,54 @@ func newRequest(ctx context.Context, m *message, a *attributes) *exchange.Reques
 	if m.endOfStream {
 		head.Size = 0
 	}
-	return exchange.NewRequest(head, a.conn(), exchange.NewHeader(lines...), exchange.Body{}, initial{ctx})
+	s.request = &s.own.request
+	body := exchange.StreamedBody(&s.flows[requestSide], m.endOfStream)
+	header := exchange.NewHeader(lines...)
+	header.NoteEditsIn(s.own.edited[requestSide][:0])
+	s.request.Init(head, a.conn(), header, body, (*initial)(s))
+}
+
+// number reads a number without a sign, -1 if it is none: an error would be an allocation.
+func number(text string) int64 {
+	if text == "" || len(text) > 18 {
+		return -1
+	}
+	n := int64(0)
+	for _, c := range []byte(text) {
+		if c < '0' || c > '9' {
+			return -1
+		}
+		n = n*10 + int64(c-'0')
+	}
+	return n
 }
 
 // newResponse makes the response of a response-headers message.
-func newResponse(m *message, body exchange.Body) *exchange.Response {
+func (s *stream) newResponse(m *message) {
+	f := &s.flows[responseSide]
 	status := 0
 	lines := m.lines[:0]
 	for _, line := range m.lines {
 		if line.Name == ":status" {
-			if n, err := strconv.ParseUint(line.Value, 10, 16); err == nil {
-				status = int(n)
-			}
+			status = int(max(number(line.Value), 0))
 		}
 		if !strings.HasPrefix(line.Name, ":") {
 			lines = append(lines, line)
 		}
 	}
-	return exchange.NewResponse(status, exchange.NewHeader(lines...), body)
+	s.response = &s.own.response
+	header := exchange.NewHeader(lines...)
+	header.NoteEditsIn(s.own.edited[responseSide][:0])
+	s.response.Init(status, header, exchange.StreamedBody(f, f.bodiless))
 }
 
 // initial is the stream's initial gRPC metadata, which Envoy's configuration sets per route
 // (ExtProcOverrides.grpc_initial_metadata) and no client reaches.
-type initial struct{ ctx context.Context }
+type initial stream
 
 // Extension returns the value of a key that has exactly one.
-func (i initial) Extension(key string) (string, bool) {
-	values := metadata.ValueFromIncomingContext(i.ctx, key)
+func (i *initial) Extension(key string) (string, bool) {
+	values := metadata.ValueFromIncomingContext(i.transport.Context(), key)
 	if len(values) != 1 {
 		return "", false
 	}
@@ -145,8 +166,8 @@ func (i initial) Extension(key string) (string, bool) {
 }
 
 // Extensions yields the keys that have exactly one value.
-func (i initial) Extensions(yield func(key, value string) bool) {
-	md, _ := metadata.FromIncomingContext(i.ctx)
+func (i *initial) Extensions(yield func(key, value string) bool) {
+	md, _ := metadata.FromIncomingContext(i.transport.Context())
 	for key, values := range md {
 		if len(values) == 1 && !yield(key, values[0]) {
 			return

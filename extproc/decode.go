@@ -32,6 +32,7 @@ type message struct {
 	raw           string // the whole
 	kind          kind
 	lines         []exchange.Field
+	memory        []exchange.Field // for the next lines
 	body          string
 	endOfStream   bool
 	endEmpty      bool // end_of_stream_without_message of gRPC mode
@@ -66,7 +67,7 @@ func (m bodyMode) duplex() bool { return m == modeFullDuplex || m == modeGRPC }
 // parse reads a ProcessingRequest. Repeated fields merge, and of a oneof the last member counts, as in
 // generated code.
 func (m *message) parse(text string) error {
-	*m = message{}
+	*m = message{memory: m.memory}
 	r := wire.Read(text)
 	for r.Next() {
 		switch r.Tag {
@@ -129,7 +130,9 @@ func (m *message) trailers(text string) error {
 
 func (m *message) headerMap(text string) (err error) {
 	if m.lines == nil {
-		m.lines = make([]exchange.Field, 0, 24)
+		if m.lines, m.memory = m.memory, nil; m.lines == nil {
+			m.lines = make([]exchange.Field, 0, 24)
+		}
 	}
 	m.lines, err = wire.AppendHeaderMap(m.lines, text)
 	return err

@@ -97,7 +97,7 @@ func appendEdit(dst []byte, header *exchange.Header, name string) ([]byte, error
 	}
 	lower := strings.ToLower(name)
 	action := uint64(wire.Overwrite)
-	for _, value := range header.Values(name) {
+	for value := range header.Lines(name) {
 		if !validValue(value) {
 			return dst, fmt.Errorf("%w: header %s", exchange.ErrBadEdit, lower)
 		}

@@ -21,6 +21,24 @@ func WithFilter(info exchange.FilterInfo) Option {
 	return option(func(s *Server) { s.filter = info })
 }
 
+// described is describe, which it remembers: most streams come from one filter.
+func (s *Server) described(text string) (exchange.FilterInfo, bool) {
+	latest := s.latest.Load()
+	if latest == nil || latest.text != text {
+		latest = &description{text: text}
+		latest.info, latest.ok = describe(text)
+		s.latest.Store(latest)
+	}
+	return latest.info, latest.ok
+}
+
+// description is a text and what describe made of it.
+type description struct {
+	text string
+	info exchange.FilterInfo
+	ok   bool
+}
+
 // describe reads a self-description. Of a version that is not known nothing is believed, and of what is
 // malformed or unknown within one it is ignored: a description only widens.
 func describe(text string) (info exchange.FilterInfo, ok bool) {
@@ -76,8 +94,8 @@ func positive(text string) time.Duration {
 // learn sets what is known of the filter, from the stream's first message.
 func (s *stream) learn(m *message) {
 	s.filter = s.server.filter
-	if text, ok := (initial{s.ctx}).Extension(selfDescription); ok {
-		if info, ok := describe(text); ok {
+	if text, ok := (*initial)(s).Extension(selfDescription); ok {
+		if info, ok := s.server.described(text); ok {
 			s.filter = info
 		}
 	}

@@ -1,6 +1,7 @@
 package extproc
 
 import (
+	"context"
 	"errors"
 
 	"github.com/gatehouse-proxy/gatehouse/exchange"
@@ -40,7 +41,7 @@ func (f *flow) hold(n int) error {
 	if err := f.advance(); err != nil {
 		return s.fail(err)
 	}
-	ctx := s.ctx
+	var ctx context.Context = &s.ctx
 	if f.side == responseSide && s.reading != nil {
 		ctx = s.reading
 	}

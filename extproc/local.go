@@ -19,11 +19,12 @@ func (s *stream) local(m *message) error {
 	}
 	s.attributes.add(m.attributes)
 	s.first[responseSide] = m.raw
-	s.request = exchange.NewRequest(exchange.Head{Size: -1}, s.attributes.conn(), exchange.Header{}, exchange.Body{}, initial{s.ctx})
+	s.request = &s.own.request
+	s.request.Init(exchange.Head{Size: -1}, s.attributes.conn(), exchange.Header{}, exchange.Body{}, (*initial)(s))
 	s.flows[requestSide].released = true
 	f := &s.flows[responseSide]
 	f.bodiless = m.endOfStream
-	s.response = newResponse(m, exchange.StreamedBody(f, f.bodiless))
+	s.newResponse(m)
 	s.nexted, s.isLocal = true, true
 	s.want = exchange.EditBody | exchange.Trailers
 	return s.serve(responseSide, func(ctx context.Context) error { return p.ProcessLocalReply(ctx, s.response) })

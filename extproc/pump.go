@@ -20,7 +20,7 @@ type received struct {
 // wire.ErrMalformed leaves the stream usable.
 func (s *stream) receive(ctx context.Context) (*message, error) {
 	var r received
-	if s.incoming == nil && ctx.Done() == s.ctx.Done() {
+	if s.incoming == nil && (ctx == context.Context(&s.ctx) || ctx.Done() == s.ctx.Done()) {
 		r.err = s.transport.RecvMsg(&s.in)
 		r.text = s.in.Text
 	} else {
@@ -111,7 +111,7 @@ func (s *stream) awaitEnd(ctx context.Context) error {
 // drain answers until the stream may be closed.
 func (s *stream) drain() error {
 	for !s.ended && !s.mayClose() {
-		m, err := s.receive(s.ctx)
+		m, err := s.receive(&s.ctx)
 		switch {
 		case s.ended:
 			return nil
@@ -153,7 +153,7 @@ func (s *stream) take(m *message) error {
 		s.first[responseSide] = m.raw
 		s.limit.Store(int64(s.patience(responseSide)))
 		f.bodiless = m.endOfStream || s.request != nil && s.request.Method() == http.MethodHead
-		s.response = newResponse(m, exchange.StreamedBody(f, f.bodiless))
+		s.newResponse(m)
 		return nil
 	case requestTrailers:
 		if s.request != nil {

@@ -3,6 +3,8 @@ package extproc
 import (
 	"context"
 	"log/slog"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"google.golang.org/grpc"
@@ -18,6 +20,7 @@ type Server struct {
 	failure   exchange.Reply
 	sweeper   sweeper
 	filter    exchange.FilterInfo
+	latest    atomic.Pointer[description]
 	admit     func() error
 	release   func()
 	observe   func(exchange.Outcome)
@@ -103,13 +106,23 @@ type transport interface {
 
 var _ transport = grpc.ServerStream(nil)
 
+// answers are buffers that answers are encoded in: grpc copies what it sends.
+var answers = sync.Pool{New: func() any { return new([]byte) }}
+
+// maxScratch bounds what is kept.
+const maxScratch = 128 << 10
+
 // handle serves one stream. Its error, if any, is a reset.
 func (s *Server) handle(t transport) (err error) {
-	ctx, cancel := context.WithCancelCause(t.Context())
-	defer cancel(nil)
-	st := &stream{server: s, transport: t, ctx: ctx, cancel: cancel}
+	st := &stream{server: s, transport: t}
+	st.ctx.parent = t.Context()
+	defer st.ctx.end(context.Canceled)
+	scratch := answers.Get().(*[]byte) //nolint:forcetypeassert // it has no others
+	st.out = (*scratch)[:0]
+	st.msg.memory = st.own.lines[:0]
 	for i := range st.flows {
 		st.flows[i].stream, st.flows[i].side = st, side(i)
+		st.auto.sides[i].owed = st.own.owed[i][:0]
 	}
 	defer func() {
 		// Process is guarded by itself; errors and hooks have methods too, which are the user's code.
@@ -123,5 +136,8 @@ func (s *Server) handle(t transport) (err error) {
 		st.flows[i].end()
 	}
 	st.completed()
+	if *scratch = st.out; cap(*scratch) <= maxScratch {
+		answers.Put(scratch)
+	}
 	return err
 }

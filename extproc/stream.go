@@ -18,13 +18,22 @@ import (
 	"github.com/gatehouse-proxy/gatehouse/internal/wire"
 )
 
+// values are what an exchange shows to its Processor, in the stream's own memory: one allocation for all.
+type values struct {
+	exchange exchange.Exchange
+	request  exchange.Request
+	response exchange.Response
+	lines    [24]exchange.Field
+	edited   [2][4]string // what the headers' edits are noted in
+	owed     [2][4]kind
+}
+
 // stream serves one exchange in the goroutine of its gRPC handler. Only the sweeper touches it from
 // another one, under the rules of the field busy.
 type stream struct {
 	server    *Server
 	transport transport
-	ctx       context.Context
-	cancel    context.CancelCauseFunc
+	ctx       callContext
 	auto      automaton
 	incoming  chan received // set once a receiving goroutine is needed
 	in        wire.Message
@@ -67,6 +76,8 @@ type stream struct {
 	watched bool // the sweeper looks at limit
 	// sweeping is held by the sweeper while it sends.
 	sweeping sync.Mutex
+
+	own values
 }
 
 const (
@@ -85,7 +96,7 @@ var (
 
 // run serves the exchange to its end.
 func (s *stream) run() error {
-	m, err := s.receive(s.ctx)
+	m, err := s.receive(&s.ctx)
 	switch {
 	case errors.Is(err, exchange.ErrEnded):
 		return nil
@@ -111,10 +122,10 @@ func (s *stream) run() error {
 	}
 	defer s.server.release()
 	s.flows[requestSide].bodiless = m.endOfStream
-	s.request = newRequest(s.ctx, m, &s.attributes)
-	s.request.Body = exchange.StreamedBody(&s.flows[requestSide], m.endOfStream)
+	s.newRequest(m)
 	return s.serve(requestSide, func(ctx context.Context) error {
-		return s.server.processor.Process(ctx, exchange.NewExchange(s.request, s))
+		s.own.exchange.Init(s.request, s)
+		return s.server.processor.Process(ctx, &s.own.exchange)
 	})
 }
 
@@ -140,7 +151,7 @@ func (s *stream) guard(process func(context.Context) error) (err error) {
 		}
 		s.done = true
 	}()
-	return process(s.ctx)
+	return process(&s.ctx)
 }
 
 // conclude does what is left to do after Process: release, reply or reset, and pump until the stream
@@ -182,13 +193,13 @@ func (s *stream) verdict(err error) *exchange.Reply {
 	switch {
 	case errors.As(err, &reply) && reply != nil:
 		if reply.Cause != nil {
-			s.server.log.WarnContext(s.ctx, "processor replied", "processor", s.server.name, "code", reply.Status(), "cause", reply.Cause)
+			s.server.log.WarnContext(&s.ctx, "processor replied", "processor", s.server.name, "code", reply.Status(), "cause", reply.Cause)
 		}
 		return reply
 	case errors.Is(err, exchange.ErrTooLarge):
 		return exchange.Deny(http.StatusRequestEntityTooLarge, "body too large")
 	}
-	s.server.log.ErrorContext(s.ctx, "processor failed", "processor", s.server.name, "error", err, "response_started", s.started)
+	s.server.log.ErrorContext(&s.ctx, "processor failed", "processor", s.server.name, "error", err, "response_started", s.started)
 	s.outcome.Err = err
 	failure := s.server.failure
 	return &failure
@@ -196,15 +207,19 @@ func (s *stream) verdict(err error) *exchange.Reply {
 
 // note records an error that is not answered by a reply.
 func (s *stream) note(err error) {
-	var reply *exchange.Reply
 	switch {
-	case errors.As(err, &reply):
+	case err != nil && isReply(err):
 		// Process returned the reply that it had already sent, or one that nobody waits for.
 	case err != nil:
 		s.outcome.Err = err
 	case s.ended && !s.flows[responseSide].released:
 		s.outcome.Err = exchange.ErrEnded
 	}
+}
+
+func isReply(err error) bool {
+	var reply *exchange.Reply
+	return errors.As(err, &reply)
 }
 
 // completed runs the hooks, once.
@@ -279,5 +294,5 @@ func (s *stream) logPanicOf(p any, stack []byte) {
 	if err, ok := p.(runtime.Error); ok {
 		text = err.Error()
 	}
-	s.server.log.ErrorContext(s.ctx, "processor panicked", "processor", s.server.name, "panic", text, "stack", string(stack))
+	s.server.log.ErrorContext(&s.ctx, "processor panicked", "processor", s.server.name, "panic", text, "stack", string(stack))
 }

@@ -93,7 +93,7 @@ func (s *stream) overdue(now time.Time) bool {
 			s.metadata = nil
 			s.reply(&failure)
 		}
-		s.cancel(errSlow)
+		s.ctx.end(errSlow)
 	}()
 	return true
 }

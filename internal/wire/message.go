@@ -18,16 +18,19 @@ type Message struct {
 	Text string
 	// Out is what to send.
 	Out []byte
+
+	reflection carrier // here, so that ProtoReflect allocates nothing
 }
 
 var _ proto.Message = (*Message)(nil)
 
 // Reset is called by the codec before a message is received.
-func (m *Message) Reset() { *m = Message{} }
+func (m *Message) Reset() { m.Text, m.Out = "", nil }
 
 // ProtoReflect lets the codec find the methods that take and give the bytes.
 func (m *Message) ProtoReflect() protoreflect.Message {
-	return carrier{Message: empty, message: m}
+	m.reflection = carrier{Message: empty, message: m}
+	return &m.reflection
 }
 
 var (
@@ -56,9 +59,9 @@ type carrier struct {
 
 // of is the inverse of ProtoReflect. methods are found by way of a carrier only.
 func of(m protoreflect.Message) *Message {
-	return m.(carrier).message //nolint:forcetypeassert // see above
+	return m.(*carrier).message //nolint:forcetypeassert // see above
 }
 
-func (c carrier) ProtoMethods() *protoiface.Methods    { return methods }
-func (c carrier) Interface() protoreflect.ProtoMessage { return c.message }
-func (c carrier) IsValid() bool                        { return true }
+func (c *carrier) ProtoMethods() *protoiface.Methods    { return methods }
+func (c *carrier) Interface() protoreflect.ProtoMessage { return c.message }
+func (c *carrier) IsValid() bool                        { return true }

@@ -302,21 +302,3 @@ func TestObserverSeesEveryVerdict(t *testing.T) {
 		t.Errorf("reasons %q, want %q", got, want)
 	}
 }
-
-func BenchmarkDecide(b *testing.B) {
-	in := request(":method: GET", ":path: /", ":authority: h", "authorization: Bearer "+strings.Repeat("x", 800),
-		"accept: */*", "user-agent: bench", "origin: https://a.example", "x-request-id: 1", "cookie: a=b", "cookie: c=d")
-	in.Attributes.ContextExtensions = map[string]string{"gatehouse.policy": "0123456789abcdef"}
-	msg, err := proto.Marshal(in)
-	if err != nil {
-		b.Fatal(err)
-	}
-	text := string(msg)
-	verdict := exchange.Verdict{Allow: true, Set: []exchange.Field{{Name: "x-user", Value: "ada"}}, Metadata: map[string]any{"seal": "s"}}
-	s := answering(verdict, nil)
-	out := make([]byte, 0, 512)
-	b.ReportAllocs()
-	for b.Loop() {
-		out = s.Decide(b.Context(), text, out[:0])
-	}
-}

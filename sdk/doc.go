@@ -51,6 +51,8 @@
 //	record(tokens)
 //	return err
 //
+// Package sdk/body has tools for bodies: compression, server-sent events, JSON.
+//
 // Envoy's filter must serve that: allow_mode_override with initial metadata "x-gatehouse-extproc: v=1;
 // override" does (Gatehouse's gateway sends it), or a fixed body mode. What isn't served is never passed
 // over: the exchange fails with [ErrNeeds]. Package extproc has the table.
@@ -77,6 +79,13 @@
 //
 // An [Authorizer] sees the request and gives a [Verdict]. It is served as ext_authz, which costs Envoy
 // less than a stream per request. [Serve] and [Main] take either kind. [Authorize] makes it a processor.
+//
+// # Serving
+//
+// [Main] is a whole server: flags (--help lists them), gRPC health, a graceful stop. [Serve] is the same
+// for a program of one's own. TLS, metrics and a bound on what is served at a time are flags of Main and
+// options of Serve; a warm-up and spans are options of both. Where the server is full or not yet warm, the
+// client gets the failure verdict at once: nothing waits, and nothing passes.
 //
 // The examples below are complete programs.
 package sdk

@@ -249,3 +249,27 @@ func (b *buffer) String() string {
 	defer b.mu.Unlock()
 	return b.text.String()
 }
+
+// TestAllMustAdmit: what one option has admitted is released when another refuses.
+func TestAllMustAdmit(t *testing.T) {
+	t.Parallel()
+	released := make(chan struct{}, 10)
+	full := errors.New("full")
+	outcomes := make(chan sdk.Outcome, 10)
+	addr, _, _ := serving(t, "127.0.0.1:0", hello, sdk.WithProcessor(
+		extproc.WithAdmission(func() error { return nil }, func() { released <- struct{}{} }),
+		extproc.WithAdmission(func() error { return full }, func() { t.Error("what wasn't admitted was released") }),
+		extproc.OnOutcome(func(o sdk.Outcome) { outcomes <- o }),
+		extproc.OnOutcome(func(o sdk.Outcome) { outcomes <- o }),
+	))
+	answer, _ := ask(t, dial(t, addr))
+	if code := answer.GetImmediateResponse().GetStatus().GetCode(); code != http.StatusServiceUnavailable {
+		t.Errorf("%v", answer)
+	}
+	<-released
+	for range 2 {
+		if o := <-outcomes; !errors.Is(o.Err, full) || o.Reply == nil || o.Status != http.StatusServiceUnavailable {
+			t.Errorf("outcome %+v", o)
+		}
+	}
+}

@@ -37,7 +37,8 @@ func MapJSON(pointer string, limit int, fn func(value []byte) ([]byte, error)) E
 // node is a place that edits lie at or below.
 type node struct {
 	children map[string]*node
-	longest  int // of the children's names, in bytes
+	elements map[int]*node // the children whose names are indexes
+	longest  int           // of the children's names, in bytes
 	edit     *Edit
 }
 
@@ -70,8 +71,16 @@ func (n *node) child(token string) *node {
 		n.children = map[string]*node{}
 	}
 	if n.children[token] == nil {
-		n.children[token] = &node{}
+		made := &node{}
+		n.children[token] = made
 		n.longest = max(n.longest, len(token))
+		// Tokens like "01" and "-" name no element of an array (RFC 6901 section 4).
+		if i, err := strconv.Atoi(token); err == nil && i >= 0 && strconv.Itoa(i) == token {
+			if n.elements == nil {
+				n.elements = map[int]*node{}
+			}
+			n.elements[i] = made
+		}
 	}
 	return n.children[token]
 }
@@ -89,13 +98,12 @@ func (n *node) check(at string) error {
 	return nil
 }
 
-// element is the child for an index of an array; tokens like "01" and "-" name no element (RFC 6901
-// section 4).
+// element is the child for an index of an array. n may be nil.
 func (n *node) element(index int) *node {
-	if n == nil || n.children == nil {
+	if n == nil {
 		return nil
 	}
-	return n.children[strconv.Itoa(index)]
+	return n.elements[index]
 }
 
 // parsePointer splits a pointer (RFC 6901 section 3); "" is the whole document.

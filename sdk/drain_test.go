@@ -1,0 +1,78 @@
+package sdk_test
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/gatehouse-proxy/gatehouse/internal/envoytest"
+	"github.com/gatehouse-proxy/gatehouse/sdk"
+)
+
+// TestAnOpenExchangeIsFinishedBeforeTheStopThroughEnvoy: the response of a request that was under way when
+// the server was told to stop is processed as every other, and the next request is refused, not passed.
+func TestAnOpenExchangeIsFinishedBeforeTheStopThroughEnvoy(t *testing.T) {
+	t.Parallel()
+	arrived, release := make(chan struct{}, 2), make(chan struct{})
+	upstream := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		arrived <- struct{}{}
+		<-release
+		_, _ = io.WriteString(w, "late")
+	}))
+	t.Cleanup(upstream.Close)
+	marking := sdk.ProcessorFunc(func(ctx context.Context, x *sdk.Exchange) error {
+		resp, err := x.Next(ctx)
+		if err != nil {
+			return err
+		}
+		resp.Header.Set("x-served-by", "me")
+		return nil
+	})
+	socket := filepath.Join(envoytest.SocketDir(t), "s")
+	_, stop, result := serving(t, "unix:"+socket, unlocked{marking}, sdk.WithDrain(time.Hour))
+	port := envoytest.FreePort(t)
+	envoytest.Start(t, fmt.Sprintf(bootstrap, port, upstream.Listener.Addr().(*net.TCPAddr).Port, socket))
+	url := fmt.Sprintf("http://127.0.0.1:%d/", port)
+	answers := make(chan string)
+	go func() {
+		answer, err := http.Get(url)
+		if err != nil {
+			answers <- err.Error()
+			return
+		}
+		defer answer.Body.Close()
+		body, err := io.ReadAll(answer.Body)
+		answers <- fmt.Sprintln(answer.StatusCode, string(body), answer.Header.Get("X-Served-By"), err)
+	}()
+	<-arrived
+	stop()
+	// The listener is closed once the server drains.
+	await(t, func() string {
+		if conn, err := net.Dial("unix", socket); err == nil {
+			_ = conn.Close()
+			return "the server still takes connections"
+		}
+		return ""
+	})
+	next, err := http.Get(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = next.Body.Close()
+	if next.StatusCode < http.StatusInternalServerError {
+		t.Errorf("a request without the server: %d", next.StatusCode)
+	}
+	close(release)
+	if got, want := <-answers, fmt.Sprintln(200, "late", "me", nil); got != want {
+		t.Errorf("%q, want %q", got, want)
+	}
+	if err := <-result; err != nil {
+		t.Errorf("Serve: %v", err)
+	}
+}

@@ -104,21 +104,21 @@ func (t *policyTest) once(ctx context.Context, caseFiles []string) error {
 	defer site.Close()
 	// What is wrong with the manifests may be what a case is about; it doesn't fail the cases.
 	site.Faults(t.errors)
-	var real policytest.Runner
+	var through policytest.Runner
 	if t.envoy {
 		binary := t.binary
 		if binary == findEnvoy {
 			binary = ""
 		}
-		through, err := site.Envoy(ctx, binary)
+		running, err := site.Envoy(ctx, binary)
 		if err != nil {
 			return err
 		}
-		defer func() { _ = through.Close() }()
-		real = through
+		defer func() { _ = running.Close() }()
+		through = running
 	}
 	engine := policytest.NewEngine(site.Gateway)
-	outcomes, err := policytest.Run(ctx, cases, engine, real)
+	outcomes, err := policytest.Run(ctx, cases, engine, through)
 	if err != nil {
 		return err
 	}

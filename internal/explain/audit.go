@@ -145,7 +145,7 @@ func (g *Gateway) datagrams(socket *routing.Socket) Path {
 }
 
 func (g *Gateway) clusterBackends(clusters []string) []Backend {
-	var all []Backend
+	all := make([]Backend, 0, len(clusters))
 	for _, name := range clusters {
 		endpoints, _ := g.table.Endpoints(name)
 		all = append(all, Backend{Name: name, Endpoints: endpoints})

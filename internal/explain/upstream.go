@@ -52,7 +52,7 @@ func edit(h http.Header, add []*core.HeaderValueOption, remove []string) {
 
 // SecurityPolicies names, as namespace/name, the policies that a route has; sorted.
 func (g *Gateway) SecurityPolicies() []string {
-	var all []string
+	all := make([]string, 0, len(g.loaded))
 	for _, p := range g.loaded {
 		all = append(all, p.Spec.Name)
 	}

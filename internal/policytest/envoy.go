@@ -145,38 +145,35 @@ func (e *Envoy) Run(ctx context.Context, r *explain.Request) (*Result, error) {
 		return nil, err
 	}
 	e.echo.forget()
-	response, err := e.send(ctx, request, e.ports[at], r.Body)
+	status, header, err := e.send(ctx, request, e.ports[at], r.Body)
 	if err != nil {
 		return nil, fmt.Errorf("%s %s: %w", r.Method, r.URL, err)
 	}
 	seen := e.echo.last()
-	out := &Result{Status: response.StatusCode, Response: response.Header}
-	out.Verdict = verdictOf(seen != nil, response.StatusCode, response.Header.Get("grpc-status"))
-	out.Upstream = seen
-	return out, nil
+	return &Result{Verdict: verdictOf(seen != nil, status, header.Get("Grpc-Status")), Status: status, Upstream: seen, Response: header}, nil
 }
 
 // send writes a request byte for byte: a library would change paths and headers that are the point of a
 // case.
-func (e *Envoy) send(ctx context.Context, r *routing.Request, port int, body []byte) (*http.Response, error) {
+func (e *Envoy) send(ctx context.Context, r *routing.Request, port int, body []byte) (status int, header http.Header, err error) {
 	conn, err := (&net.Dialer{Timeout: 10 * time.Second}).DialContext(ctx, "tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
 	if err != nil {
-		return nil, err
+		return 0, nil, err
 	}
-	defer conn.Close()
+	defer func() { _ = conn.Close() }()
 	_ = conn.SetDeadline(time.Now().Add(30 * time.Second))
 	family, own := "TCP4", "127.0.0.1"
 	if r.Peer.Is6() && !r.Peer.Is4In6() {
 		family, own = "TCP6", "::1"
 	}
 	if _, err := fmt.Fprintf(conn, "PROXY %s %s %s 40000 %d\r\n", family, r.Peer.Unmap(), own, r.Port); err != nil {
-		return nil, err
+		return 0, nil, err
 	}
 	if r.TLS {
 		// The certificate is checked by clients, not by policies.
 		secure := tls.Client(conn, &tls.Config{ServerName: r.ServerName, InsecureSkipVerify: true, NextProtos: []string{"http/1.1"}}) //nolint:gosec // see above
 		if err := secure.HandshakeContext(ctx); err != nil {
-			return nil, err
+			return 0, nil, err
 		}
 		conn = secure
 	}
@@ -186,12 +183,13 @@ func (e *Envoy) send(ctx context.Context, r *routing.Request, port int, body []b
 		fmt.Fprintf(&head, "%s: %s\r\n", f.Name, f.Value)
 	}
 	if _, err := io.WriteString(conn, head.String()+"\r\n"+string(body)); err != nil {
-		return nil, err
+		return 0, nil, err
 	}
 	response, err := http.ReadResponse(bufio.NewReader(conn), &http.Request{Method: r.Method})
 	if err != nil {
-		return nil, err
+		return 0, nil, err
 	}
-	_, _ = io.Copy(io.Discard, response.Body)
-	return response, response.Body.Close()
+	defer func() { _ = response.Body.Close() }()
+	_, err = io.Copy(io.Discard, response.Body)
+	return response.StatusCode, response.Header, err
 }

@@ -31,15 +31,15 @@ func Run(ctx context.Context, cases []Case, engine *Engine, envoy Runner) ([]Out
 			out.Faults = c.Expect.check(result, true)
 		}
 		if envoy != nil {
-			real, err := envoy.Run(ctx, c.request())
+			other, err := envoy.Run(ctx, c.request())
 			if err != nil {
 				return nil, err
 			}
-			for _, fault := range c.Expect.check(real, false) {
+			for _, fault := range c.Expect.check(other, false) {
 				out.Faults = append(out.Faults, "through Envoy: "+fault)
 			}
 			if !result.Uncertain {
-				for _, difference := range result.differs(real) {
+				for _, difference := range result.differs(other) {
 					out.Faults = append(out.Faults, "Envoy and the engine disagree: "+difference)
 				}
 			}

@@ -56,6 +56,6 @@ func watchTree(watcher *fsnotify.Watcher, path string) {
 		if err == nil && entry.IsDir() {
 			_ = watcher.Add(path)
 		}
-		return nil //nolint:nilerr // a directory that can't be read isn't watched
+		return nil // a directory that can't be read isn't watched
 	})
 }

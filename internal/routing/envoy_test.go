@@ -72,12 +72,12 @@ func named(t *testing.T, r snapshot.Resource) []byte {
 		t.Fatal(err)
 	}
 	n := 0
-	for _, host := range config.VirtualHosts {
-		for _, r := range host.Routes {
+	for _, host := range config.GetVirtualHosts() {
+		for _, r := range host.GetRoutes() {
 			n++
-			r.Name = fmt.Sprintf("%s#%d", r.Name, n)
+			r.Name = fmt.Sprintf("%s#%d", r.GetName(), n)
 			r.ResponseHeadersToAdd = append(r.ResponseHeadersToAdd, &core.HeaderValueOption{
-				Header: &core.HeaderValue{Key: "x-route", Value: strings.ReplaceAll(r.Name, "%", "%%")},
+				Header: &core.HeaderValue{Key: "x-route", Value: strings.ReplaceAll(r.GetName(), "%", "%%")},
 			})
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/http"
 	"net/netip"
 	"slices"
 	"strings"
@@ -241,7 +242,7 @@ func refused(m *hcm.HttpConnectionManager, r *Request) (status int, why string) 
 		return 400, "Host is missing"
 	case r.Path != "*" && !strings.HasPrefix(r.Path, "/"):
 		return 400, "the path doesn't begin with /"
-	case r.Path == "*" && r.Method != "OPTIONS":
+	case r.Path == "*" && r.Method != http.MethodOptions:
 		return 404, "only OPTIONS has the target *"
 	}
 	return 0, ""

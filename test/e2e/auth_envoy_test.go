@@ -170,7 +170,7 @@ func TestAuthKeepsWhatABrokenFileHeld(t *testing.T) {
 		var header metadata.MD
 		for _, service := range []string{"", "ext_authz", "ext_proc"} {
 			answer, err := healthpb.NewHealthClient(conn).Check(t.Context(), &healthpb.HealthCheckRequest{Service: service}, grpc.Header(&header))
-			if err != nil || answer.Status != healthpb.HealthCheckResponse_SERVING {
+			if err != nil || answer.GetStatus() != healthpb.HealthCheckResponse_SERVING {
 				t.Fatalf("health of %q: %v %v", service, answer, err)
 			}
 		}

@@ -71,9 +71,9 @@ func TestExplainAgreesWithTheGateway(t *testing.T) {
 	for i := range requests {
 		r := &requests[i]
 		got := askGateway(t, g, r)
-		real := gatewaytest.Send(t, r.Method, r.URL, r.Headers...)
-		statuses[real.Status]++
-		if fault := disagreement(got, real); fault != "" {
+		sent := gatewaytest.Send(t, r.Method, r.URL, r.Headers...)
+		statuses[sent.Status]++
+		if fault := disagreement(got, sent); fault != "" {
 			t.Errorf("%s %s %.60q: %s\n%+v", r.Method, r.URL, r.Headers, fault, got.Verdict)
 		}
 	}
@@ -100,23 +100,23 @@ func TestExplainAgreesWithTheGateway(t *testing.T) {
 
 // disagreement compares the status, the headers that a browser or a client goes by, and who the backend
 // thinks is calling.
-func disagreement(got *explain.Explanation, real gatewaytest.Answer) string {
+func disagreement(got *explain.Explanation, sent gatewaytest.Answer) string {
 	v := got.Verdict
 	switch want := v.Status; {
-	case v.Outcome == explain.Forwarded && real.Seen.Backend == "":
-		return fmt.Sprintf("forwarded, but no backend answered %d", real.Status)
-	case v.Outcome != explain.Forwarded && (want != real.Status || real.Seen.Backend != ""):
-		return fmt.Sprintf("status %d, the gateway %d", want, real.Status)
-	case v.RequestHeaders["x-user"] != "" && real.Seen.Header.Get("x-user") != v.RequestHeaders["x-user"]:
-		return fmt.Sprintf("x-user %q, the backend got %q", v.RequestHeaders["x-user"], real.Seen.Header.Get("x-user"))
+	case v.Outcome == explain.Forwarded && sent.Seen.Backend == "":
+		return fmt.Sprintf("forwarded, but no backend answered %d", sent.Status)
+	case v.Outcome != explain.Forwarded && (want != sent.Status || sent.Seen.Backend != ""):
+		return fmt.Sprintf("status %d, the gateway %d", want, sent.Status)
+	case v.RequestHeaders["x-user"] != "" && sent.Seen.Header.Get("x-user") != v.RequestHeaders["x-user"]:
+		return fmt.Sprintf("x-user %q, the backend got %q", v.RequestHeaders["x-user"], sent.Seen.Header.Get("x-user"))
 	}
 	for _, name := range []string{"www-authenticate", "access-control-allow-origin", "access-control-allow-credentials", "access-control-allow-methods"} {
-		if want := strings.Join(real.Header.Values(name), ", "); v.ResponseHeaders[name] != want {
+		if want := strings.Join(sent.Header.Values(name), ", "); v.ResponseHeaders[name] != want {
 			return fmt.Sprintf("%s: %q, the gateway %q", name, v.ResponseHeaders[name], want)
 		}
 	}
-	if v.GRPCStatus != nil && real.Header.Get("grpc-status") != fmt.Sprint(*v.GRPCStatus) {
-		return fmt.Sprintf("grpc-status %d, the gateway %q", *v.GRPCStatus, real.Header.Get("grpc-status"))
+	if v.GRPCStatus != nil && sent.Header.Get("grpc-status") != fmt.Sprint(*v.GRPCStatus) {
+		return fmt.Sprintf("grpc-status %d, the gateway %q", *v.GRPCStatus, sent.Header.Get("grpc-status"))
 	}
 	return ""
 }

@@ -7,10 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os"
-	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -111,38 +109,11 @@ func printAnswer(w io.Writer, format string, answer any, text func(io.Writer) er
 
 // askExplanation asks a running gateway.
 func askExplanation(ctx context.Context, server string, request *explain.Request) (*explain.Explanation, error) {
-	ctx, cancel := context.WithTimeout(ctx, statusTimeout)
-	defer cancel()
-	address := strings.TrimSuffix(strings.TrimPrefix(server, "http://"), "/")
-	if _, _, err := net.SplitHostPort(address); err != nil {
-		return nil, usageError{fmt.Errorf("--server %s is not host:port", server)}
-	}
 	question, err := json.Marshal(request)
 	if err != nil {
 		return nil, err
 	}
-	post, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+address+"/api/explain", bytes.NewReader(question))
-	if err != nil {
-		return nil, usageError{err}
-	}
-	response, err := http.DefaultClient.Do(post)
-	if err != nil {
-		return nil, fmt.Errorf("%w: no gateway answers at %s; start one by `gatehouse run` or name another by --server: %w",
-			standalone.ErrEnvironment, address, err)
-	}
-	defer response.Body.Close()
-	text, err := io.ReadAll(response.Body)
-	switch {
-	case err != nil:
-		return nil, err
-	case response.StatusCode == http.StatusBadRequest:
-		return nil, usageError{errors.New(strings.TrimSpace(string(text)))}
-	case response.StatusCode != http.StatusOK:
-		return nil, fmt.Errorf("%w: %s answers %s to /api/explain: %s", standalone.ErrEnvironment, address, response.Status, strings.TrimSpace(string(text)))
-	}
 	var answer explain.Explanation
-	if err := json.Unmarshal(text, &answer); err != nil {
-		return nil, fmt.Errorf("%w: the answer of %s can't be read: %w", standalone.ErrEnvironment, address, err)
-	}
-	return &answer, nil
+	_, err = ask(ctx, server, http.MethodPost, "/api/explain", bytes.NewReader(question), &answer)
+	return &answer, err
 }

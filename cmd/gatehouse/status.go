@@ -6,9 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -18,9 +16,6 @@ import (
 	"github.com/gatehouse-proxy/gatehouse/translator/kubestatus"
 	"github.com/gatehouse-proxy/gatehouse/translator/resource"
 )
-
-// statusTimeout bounds the question to a running gateway.
-const statusTimeout = 10 * time.Second
 
 func newStatus() *cobra.Command {
 	var paths []string
@@ -114,30 +109,12 @@ func fileStatuses(diagnostics io.Writer, paths []string) (objects []kubestatus.O
 }
 
 func askStatuses(ctx context.Context, diagnostics io.Writer, server string) ([]kubestatus.Object, error) {
-	ctx, cancel := context.WithTimeout(ctx, statusTimeout)
-	defer cancel()
-	address := strings.TrimSuffix(strings.TrimPrefix(server, "http://"), "/")
-	if _, _, err := net.SplitHostPort(address); err != nil {
-		return nil, usageError{fmt.Errorf("--server %q is not host:port: %w", server, err)}
-	}
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+address+"/api/status", nil)
-	if err != nil {
-		return nil, usageError{fmt.Errorf("--server: %w", err)}
-	}
-	response, err := http.DefaultClient.Do(request)
-	if err != nil {
-		return nil, fmt.Errorf("%w: no gateway answers at %s; start one with `gatehouse run`, name its --admin-address by --server, or give files by -f: %w",
-			standalone.ErrEnvironment, address, err)
-	}
-	defer response.Body.Close()
 	var objects []kubestatus.Object
-	if response.StatusCode != http.StatusOK {
-		return nil, fmt.Errorf("%w: %s answers %s to /api/status; is it a gateway's admin address?", standalone.ErrEnvironment, address, response.Status)
+	header, err := ask(ctx, server, http.MethodGet, "/api/status", nil, &objects)
+	if err != nil {
+		return nil, err
 	}
-	if err := json.NewDecoder(response.Body).Decode(&objects); err != nil {
-		return nil, fmt.Errorf("%w: the answer of %s can't be read: %w", standalone.ErrEnvironment, address, err)
-	}
-	for _, note := range response.Header.Values(standalone.NoteHeader) {
+	for _, note := range header.Values(standalone.NoteHeader) {
 		fmt.Fprintln(diagnostics, note)
 	}
 	return objects, nil

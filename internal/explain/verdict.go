@@ -79,6 +79,8 @@ func fieldMap(fields []exchange.Field) map[string]string {
 func checked(r *Request, request *routing.Request, match *routing.Match, w *way) *exchange.Request {
 	body := exchange.BufferedBody(nil, false)
 	switch {
+	case w.streams:
+		body = exchange.BufferedBody(r.Body, false)
 	case w.buffer != nil:
 		shown := r.Body[:min(len(r.Body), int(w.buffer.GetMaxRequestBytes()))]
 		body = exchange.BufferedBody(shown, len(shown) < len(r.Body))

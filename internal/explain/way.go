@@ -21,6 +21,7 @@ type way struct {
 	ref        string
 	extensions map[string]string
 	buffer     *authz.BufferSettings
+	streams    bool // the policy is enforced by ext_proc, which gets the body where it asks for it
 	cors       *corsfilter.CorsPolicy
 	processors []Processor
 	filters    []string
@@ -82,7 +83,7 @@ func (w *way) processes(p *extproc.ExtProcPerRoute) bool {
 	}
 	ref, ok := extensions[envoy.ExtensionPolicy]
 	if ok {
-		w.ref, w.extensions = ref, extensions
+		w.ref, w.extensions, w.streams = ref, extensions, true
 	}
 	return ok
 }

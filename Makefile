@@ -7,7 +7,7 @@ SHELL := bash
 MAKEFLAGS += --no-builtin-rules --no-print-directory
 
 PORT ?= 8080
-FUZZTIME ?= 30s
+FUZZTIME ?= 1m
 BENCH ?= .
 BENCHTIME ?= 1s
 # Envoys and their tests fill two cores; more packages at a time only make timeouts likelier.
@@ -75,7 +75,7 @@ bench: ## Run the benchmarks (BENCH=regex, BENCHTIME=1s)
 	go test -run '^$$' -bench '$(BENCH)' -benchtime $(BENCHTIME) -benchmem -p 1 ./...
 
 .PHONY: fuzz
-fuzz: ## Run every fuzz target for FUZZTIME=30s each
+fuzz: ## Run every fuzz target for FUZZTIME=1m each
 	@scripts/fuzz.sh $(FUZZTIME)
 
 .PHONY: mutants

@@ -186,3 +186,28 @@ func FuzzOrigin(f *testing.F) {
 		}
 	})
 }
+
+// FuzzRequestedHeaders: what a preflight names is compared whole, whatever it looks like.
+func FuzzRequestedHeaders(f *testing.F) {
+	for _, seed := range []string{"x-a", "X-A, x-b", "x-a,,x-b", " ,", "x-a;x-b", "x-a\tx-b", "x-\xff", strings.Repeat("x-a,", 100), "*"} {
+		f.Add("PUT", seed)
+	}
+	p := compile(f, &config.CORS{AllowOrigins: []string{"https://a.example"}, AllowMethods: []string{"PUT"}, AllowHeaders: []string{"x-a", "X-B"}})
+	f.Fuzz(func(t *testing.T, method, list string) {
+		r := exchange.NewRequest(exchange.Head{Method: "OPTIONS"}, exchange.Conn{}, exchange.NewHeader(
+			exchange.Field{Name: "origin", Value: "https://a.example"}, exchange.Field{Name: "access-control-request-method", Value: method},
+			exchange.Field{Name: "access-control-request-headers", Value: list}), exchange.Body{}, nil)
+		_, allowed := p.Preflight(r)
+		if !allowed {
+			return
+		}
+		if method != "PUT" && method != "GET" && method != "HEAD" && method != "POST" {
+			t.Errorf("method %q is allowed", method)
+		}
+		for name := range strings.SplitSeq(strings.ToLower(list), ",") {
+			if name = strings.Trim(name, " \t"); name != "" && name != "x-a" && name != "x-b" {
+				t.Errorf("header %q is allowed", name)
+			}
+		}
+	})
+}

@@ -269,3 +269,29 @@ func FuzzToken(f *testing.F) {
 		}
 	})
 }
+
+// FuzzKeySet: a key set of any bytes has usable keys or is an error, and no key of it verifies what nobody
+// signed.
+func FuzzKeySet(f *testing.F) {
+	k := keys()
+	f.Add([]byte(keySet(f, member(f, k.ed.Public(), map[string]any{"kid": "1"}), member(f, k.p256.Public(), nil))))
+	f.Add([]byte(keySet(f, member(f, k.rsa.Public(), map[string]any{"alg": "RS256", "use": "sig"}))))
+	f.Add([]byte(`{"keys":[{"kty":"oct","k":"AyM1SysPpbyDfgZld3umj1qzKObwVMkoqQ-EstJQLr_T"},{"kty":"?"}]}`))
+	f.Add([]byte(`{"keys":[{"kty":"EC","crv":"P-256","x":"AA","y":"AA"}]}`))
+	f.Add([]byte(`{"kty":"RSA","n":"","e":"AQAB"}`))
+	unsigned := strings.TrimSuffix(sign(f, []byte{}, map[string]any{"alg": "HS256"}, claims()), "=")
+	f.Fuzz(func(t *testing.T, text []byte) {
+		set, err := jwt.ParseKeySet(text)
+		if err != nil {
+			return
+		}
+		if set.Len() < 1 || set.Len() > 64 {
+			t.Fatalf("%d keys", set.Len())
+		}
+		v := local(t, string(text))
+		defer v.Close()
+		if _, err := v.Verify(request(unsigned)); err == nil {
+			t.Error("a token without a key's signature is valid")
+		}
+	})
+}

@@ -284,6 +284,7 @@ func TestBrokenDocumentKeepsItsObjects(t *testing.T) {
 		"a document that says nothing of itself": "kind: [",
 		"a tab":                                  "kind:\tSecurityPolicy\n\tmetadata: {}",
 		"a binary":                               "\x00\x01\x02",
+		"a policy without its last brace":        strings.Replace(good, "{users: {name: users}}", "{users: {name: users}", 1),
 	} {
 		g.Write(t, "r.yaml", file(broken, "/two"))
 		gatewaytest.Await(t, at(port, "/two"), http.StatusOK)
@@ -294,9 +295,9 @@ func TestBrokenDocumentKeepsItsObjects(t *testing.T) {
 			t.Errorf("%s: %d with a password, want 200 of the last good policy", when, a.Status)
 		}
 		gatewaytest.Eventually(t, "a note", func() error {
-			_, stderr, _ := command(t, "status", "--server", strings.TrimPrefix(g.Admin, "http://"))
-			if !strings.Contains(stderr, filepath.Join(g.Dir, "r.yaml")) {
-				return errors.New("the status doesn't name the file: " + stderr)
+			stdout, stderr, code := command(t, "status", "--server", strings.TrimPrefix(g.Admin, "http://"))
+			if !strings.Contains(stderr, filepath.Join(g.Dir, "r.yaml")) && (code != 1 || !strings.Contains(stdout, "stays in force")) {
+				return errors.New("the status tells neither of the file nor of the object: " + stdout + stderr)
 			}
 			return nil
 		})

@@ -90,13 +90,19 @@ func (b *Builder) Keep(document *Document, at Origin) {
 }
 
 func compareAdditions(x, y addition) int {
+	return cmp.Or(cmp.Compare(x.rank(), y.rank()), compareOrigins(x.at, y.at))
+}
+
+// rank says whose object counts of several with one name: what stands for one that can't be read counts only
+// where there is no last good form.
+func (a addition) rank() int {
 	switch {
-	case x.old == y.old:
-		return compareOrigins(x.at, y.at)
-	case x.old:
+	case a.old:
 		return 1
+	case a.document.broken:
+		return 2
 	}
-	return -1
+	return 0
 }
 
 // Build makes the Set, and returns everything that is wrong with the input, sorted by origin. Of two
@@ -129,11 +135,14 @@ func (b *Builder) include(set *Set, objects map[*kind][]Object, one addition) []
 	problems := place(one.document.faults, one.at)
 	for i := range one.document.entries {
 		e := &one.document.entries[i]
-		if _, taken := set.facts[e.key]; taken && one.old {
+		first, taken := set.facts[e.key]
+		if taken && one.old {
 			continue
 		}
 		problems = append(problems, place(e.faults, one.at)...)
-		problems = append(problems, b.enter(set, objects, e, one.at)...)
+		if !taken || !first.kept {
+			problems = append(problems, b.enter(set, objects, e, one)...)
+		}
 	}
 	if !one.old {
 		for _, note := range one.document.notes {
@@ -145,15 +154,15 @@ func (b *Builder) include(set *Set, objects map[*kind][]Object, one addition) []
 
 // enter puts an object into the set, unless its name is taken. Then an invalid policy with the same
 // targets stands for it: to ignore a policy would be to serve its targets without it.
-func (b *Builder) enter(set *Set, objects map[*kind][]Object, e *entry, base Origin) []Problem {
+func (b *Builder) enter(set *Set, objects map[*kind][]Object, e *entry, from addition) []Problem {
 	if e.object == nil {
 		return nil
 	}
-	at := finding{line: e.line}.at(base).Origin
+	at := finding{line: e.line}.at(from.at).Origin
 	first, taken := set.facts[e.key]
 	if !taken {
-		told := warnings(e.warnings, base)
-		set.facts[e.key] = facts{origin: at, warnings: told, invalid: e.invalid, entry: e}
+		told := warnings(e.warnings, from.at)
+		set.facts[e.key] = facts{origin: at, warnings: told, invalid: e.invalid, entry: e, kept: from.old}
 		set.warned = append(set.warned, told...)
 		objects[e.kind] = append(objects[e.kind], e.object)
 		return nil

@@ -128,7 +128,7 @@ func syntaxFault(err error) *finding {
 			f.line = line
 		}
 	}
-	f.message = "isn't valid YAML: " + text + "; correct the syntax, nothing of this document is used"
+	f.message = "isn't valid YAML: " + text + "; correct the syntax; until then what it held before, if anything, stays in force"
 	return f
 }
 

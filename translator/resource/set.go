@@ -51,6 +51,7 @@ type facts struct {
 	warnings []Warning
 	invalid  string
 	entry    *entry
+	kept     bool // from Keep
 }
 
 // Origin tells where the object of that key was read, and false for one that isn't in the set or was

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/gatehouse-proxy/gatehouse/translator/resource"
 )
@@ -15,14 +16,16 @@ import (
 // file is one file to read.
 type file struct {
 	name string // as reported
-	path string // as opened; "-" is standard input
+	path string // as found; "-" is standard input
+	real string // without links, as opened: all files of a scan are of one time, though a link may be swapped
 	once bool   // what it gives can be read only once
 }
 
 // scan is what the paths lead to at one time.
 type scan struct {
 	files    []file
-	dirs     []string // every directory that was read
+	dirs     []string    // every directory that was read
+	times    []time.Time // when each was changed last, before it was read
 	problems []resource.Problem
 	// readable is set if a directory could be read; a file shows it when it is read itself.
 	readable bool
@@ -53,6 +56,39 @@ func (s *scan) problem(path, format string, args ...any) {
 	s.problems = append(s.problems, resource.Problem{
 		Origin: resource.Origin{File: path}, Message: fmt.Sprintf(format, args...),
 	})
+}
+
+// steady scans until nothing moves meanwhile: of a file that is moved between two directories, or renamed, a
+// scan may see neither the old name nor the new one.
+func (s *Source) steady() scan {
+	start := time.Now()
+	found := s.scan()
+	for range maxRounds {
+		if found.still(start) {
+			break
+		}
+		start = time.Now()
+		again := s.scan()
+		if slices.Equal(found.files, again.files) {
+			return again
+		}
+		found = again
+	}
+	return found
+}
+
+// clock is how fine the times of a file system may be.
+const clock = 20 * time.Millisecond
+
+// still reports whether no directory can have changed since the scan began.
+func (s *scan) still(start time.Time) bool {
+	for i, dir := range s.dirs {
+		info, err := os.Stat(dir)
+		if err != nil || !info.ModTime().Equal(s.times[i]) || start.Sub(s.times[i]) < clock {
+			return false
+		}
+	}
+	return true
 }
 
 // scanner walks the paths. Every file and directory is taken once, by its real path, however many links
@@ -103,30 +139,34 @@ func (w *scanner) root(path string) {
 	}
 }
 
-func (w *scanner) first(path string) bool {
+func (w *scanner) first(path string) (resolved string, first bool) {
 	resolved, err := realPath(path)
 	if err != nil {
 		resolved = path
 	}
 	if w.seen[resolved] {
-		return false
+		return "", false
 	}
 	w.seen[resolved] = true
-	return true
+	return resolved, true
 }
 
 func (w *scanner) file(path string, once bool) {
-	if w.first(path) {
-		w.files = append(w.files, file{name: path, path: path, once: once})
+	if resolved, first := w.first(path); first {
+		w.files = append(w.files, file{name: path, path: path, real: resolved, once: once})
 	}
 }
 
 // dir takes a directory and all below it; it is false if the directory can't be read.
 func (w *scanner) dir(path string) bool {
-	if !w.first(path) {
+	if _, first := w.first(path); !first {
 		return true
 	}
-	w.dirs = append(w.dirs, path)
+	var changed time.Time
+	if info, err := os.Stat(path); err == nil {
+		changed = info.ModTime()
+	}
+	w.dirs, w.times = append(w.dirs, path), append(w.times, changed)
 	entries, err := os.ReadDir(path)
 	if err != nil {
 		w.failed(path, err)

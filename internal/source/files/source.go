@@ -1,6 +1,7 @@
 package files
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"errors"
 	"fmt"
@@ -11,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/gatehouse-proxy/gatehouse/translator/resource"
 )
@@ -28,6 +30,7 @@ type Source struct {
 	last      *resource.Set
 	print     digest // of the last load
 	lost      map[string]bool
+	busy      bool // a file was in the middle of being written
 }
 
 type digest [sha256.Size]byte
@@ -76,7 +79,10 @@ func New(paths []string, options ...Option) (*Source, error) {
 func (s *Source) Load() (*resource.Set, []resource.Problem, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	set, problems, _, err := s.load(s.scan())
+	set, problems, _, err := s.load(s.steady(), nil)
+	for end := time.Now().Add(busyFor); s.busy && time.Now().Before(end); set, problems, _, err = s.load(s.steady(), nil) {
+		time.Sleep(quiet)
+	}
 	return set, problems, err
 }
 
@@ -95,12 +101,15 @@ func (s *Source) Lost(problems []resource.Problem) []resource.Problem {
 	return lost
 }
 
-// load makes the set of a scan. changed is false if the scan found what the last load found.
-func (s *Source) load(found scan) (set *resource.Set, problems []resource.Problem, changed bool, err error) {
+// load makes the set of a scan. changed is false if the scan found what the last load found. hold says which
+// files keep what they held; nil: only those that can't be read.
+func (s *Source) load(found scan, hold *holding) (set *resource.Set, problems []resource.Problem, changed bool, err error) {
 	l := loading{
 		Source: s, builder: resource.NewBuilder(s.last), print: sha256.New(), problems: found.problems,
 		documents: map[digest]*resource.Document{}, good: map[string][]placed{}, lost: map[string]bool{},
+		hold: hold, now: time.Now(),
 	}
+	s.busy = false
 	readable := found.readable
 	for _, f := range found.files {
 		readable = l.file(f) || readable
@@ -108,13 +117,18 @@ func (s *Source) load(found scan) (set *resource.Set, problems []resource.Proble
 	if !readable {
 		return nil, l.problems, false, unreadable(l.problems)
 	}
-	for _, path := range found.lost {
+	for _, path := range slices.Concat(found.lost, found.missing) {
 		if !l.keepBelow(path) {
 			l.lost[path] = true
 		}
 	}
-	for _, path := range found.missing {
-		l.lost[path] = true
+	for _, name := range l.vanished(found) {
+		if !hold.gone(name, l.now) {
+			l.keep(name)
+			fmt.Fprintf(l.print, "%q\n", name)
+		} else {
+			hold.settled(name)
+		}
 	}
 	for _, p := range l.problems {
 		fmt.Fprintf(l.print, "%q\n", p.String())
@@ -135,12 +149,21 @@ type loading struct {
 	documents map[digest]*resource.Document
 	good      map[string][]placed
 	lost      map[string]bool // paths
+	hold      *holding
+	now       time.Time
 }
 
 // file adds the documents of one file, and reports whether it was readable.
 func (l *loading) file(f file) bool {
 	fmt.Fprintf(l.print, "%q\n", f.name)
 	content, err := l.read(f)
+	if errors.Is(err, errBusy) {
+		l.busy = true
+		if !l.hold.busy(f.name, l.now) {
+			l.keep(f.name)
+			return true
+		}
+	}
 	if err != nil {
 		l.problems = append(l.problems, resource.Problem{Origin: resource.Origin{File: f.name}, Message: err.Error()})
 		if !l.keep(f.name) {
@@ -148,6 +171,10 @@ func (l *loading) file(f file) bool {
 		}
 		return false
 	}
+	if _, known := l.Source.good[f.name]; known && len(bytes.TrimSpace(content)) == 0 && !l.hold.gone(f.name, l.now) {
+		return l.keep(f.name)
+	}
+	l.hold.settled(f.name)
 	sum := sha256.Sum256(content)
 	l.print.Write(sum[:])
 	var all []placed
@@ -223,11 +250,14 @@ func (s *Source) read(f file) ([]byte, error) {
 func (s *Source) open(f file) ([]byte, error) {
 	from := s.stdin
 	if f.path != "-" {
-		opened, err := os.Open(f.path)
+		opened, err := os.Open(f.real)
 		if err != nil {
 			return nil, fmt.Errorf("can't be read: %s", reason(err))
 		}
 		defer func() { _ = opened.Close() }()
+		if !f.once && lease(opened) {
+			return nil, errBusy
+		}
 		from = opened
 	}
 	// Reading, not the file's size, is bounded: a pipe has none, and a file may grow meanwhile.

@@ -36,7 +36,7 @@ func (s *Source) Watch(ctx context.Context, changed func(set *resource.Set, prob
 		return watchError("", err)
 	}
 	defer func() { _ = watcher.Close() }()
-	w := watch{Source: s, Watcher: watcher, changed: changed}
+	w := watch{Source: s, Watcher: watcher, changed: changed, hold: holding{since: map[string]time.Time{}, touched: time.Now()}}
 	timer := time.NewTimer(0) // the state at the beginning
 	defer timer.Stop()
 	var began time.Time // of the change that is waiting, if any
@@ -50,12 +50,13 @@ func (s *Source) Watch(ctx context.Context, changed func(set *resource.Set, prob
 			if err != nil {
 				return err
 			}
-			if again {
-				timer.Reset(grace)
+			if again > 0 {
+				timer.Reset(again)
 			}
 		// An event tells only that something happened: the files tell what. Errors are lost events.
 		case event := <-watcher.Events:
 			if w.concerns(event.Name) {
+				w.hold.touched = time.Now()
 				began = postpone(timer, began)
 			}
 		case <-watcher.Errors: //nolint:errcheck // see above
@@ -83,24 +84,26 @@ type watch struct {
 	awaited bool
 	failed  string // the last error of load
 	points  points
+	hold    holding
 }
 
-// reload reads the files and reports a change. again asks for another reload after the grace time.
-func (w *watch) reload() (again bool, err error) {
+// reload reads the files and reports a change. again asks for another reload after that time, if not 0.
+func (w *watch) reload() (again time.Duration, err error) {
 	w.mu.Lock()
 	found, err := w.follow()
 	if err != nil {
 		w.mu.Unlock()
-		return false, err
+		return 0, err
 	}
 	// The lock is held over scan and load, so that a Load between them can't take a change away unseen.
 	if len(found.missing) > 0 && !w.awaited && w.last != nil {
 		w.awaited = true
 		w.mu.Unlock()
-		return true, nil
+		return grace, nil
 	}
 	w.awaited = len(found.missing) > 0
-	set, problems, changed, err := w.load(found)
+	w.hold.again = 0
+	set, problems, changed, err := w.load(found, &w.hold)
 	last := w.last
 	w.mu.Unlock()
 	switch {
@@ -111,7 +114,7 @@ func (w *watch) reload() (again bool, err error) {
 		w.failed = ""
 		w.changed(set, problems)
 	}
-	return false, nil
+	return w.hold.again, nil
 }
 
 // maxRounds bounds the scans of one reload.
@@ -121,7 +124,7 @@ const maxRounds = 8
 // it began: what is made in a new directory before it is watched gives no event.
 func (w *watch) follow() (scan, error) {
 	for round := 1; ; round++ {
-		found := w.scan()
+		found := w.steady()
 		w.points = newPoints(w.paths, found)
 		before := map[string]bool{}
 		for _, dir := range w.WatchList() {

@@ -41,18 +41,30 @@ func watch(t *testing.T, source *files.Source) <-chan update {
 // await takes updates until one has the services, and returns it.
 func await(t *testing.T, updates <-chan update, services string) update {
 	t.Helper()
+	last, _ := awaitUpdates(t, updates, services)
+	return last
+}
+
+// awaitAll is await for the services of all updates that came.
+func awaitAll(t *testing.T, updates <-chan update, services string) []string {
+	t.Helper()
+	_, all := awaitUpdates(t, updates, services)
+	return all
+}
+
+func awaitUpdates(t *testing.T, updates <-chan update, services string) (last update, all []string) {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel()
-	last := "nothing"
 	for {
 		select {
-		case u := <-updates:
-			if u.services == services {
-				return u
+		case last = <-updates:
+			all = append(all, last.services)
+			if last.services == services {
+				return last, all
 			}
-			last = u.services
 		case <-ctx.Done():
-			t.Fatalf("waiting for %q, last was %q", services, last)
+			t.Fatalf("waiting for %q, last was %q", services, last.services)
 		}
 	}
 }

@@ -46,6 +46,7 @@ func Check(paths []string) (*Checked, error) {
 	t := translator.New(translator.Options{ControllerNames: ControllerNames(), SealKey: []byte("a fixed key, for looking at output")})
 	c := &Checked{Set: set, Problems: problems, Result: t.Translate(set, nil)}
 	c.compile(t)
+	c.processors()
 	return c, nil
 }
 

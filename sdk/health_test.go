@@ -1,9 +1,16 @@
 package sdk_test
 
 import (
+	"context"
 	"errors"
+	"fmt"
 	"maps"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"path/filepath"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -12,6 +19,8 @@ import (
 	healthv1 "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/status"
 
+	"github.com/gatehouse-proxy/gatehouse/extproc"
+	"github.com/gatehouse-proxy/gatehouse/internal/envoytest"
 	"github.com/gatehouse-proxy/gatehouse/sdk"
 )
 
@@ -78,4 +87,50 @@ func TestHealthOfEachKind(t *testing.T) {
 			t.Error(err)
 		}
 	}
+}
+
+// TestEnvoysOwnHealthChecksFollow: Envoy sends nothing to a server that is still warming up.
+func TestEnvoysOwnHealthChecksFollow(t *testing.T) {
+	t.Parallel()
+	upstream := httptest.NewServer(http.NotFoundHandler())
+	t.Cleanup(upstream.Close)
+	socket := filepath.Join(envoytest.SocketDir(t), "s")
+	warming, warm := make(chan struct{}), make(chan struct{})
+	var early atomic.Int32
+	result := make(chan error, 1)
+	go func() {
+		result <- sdk.Serve(t.Context(), "unix:"+socket, unlocked{hello}, quiet,
+			sdk.WithWarmup(func(context.Context) error { close(warming); <-warm; return nil }),
+			sdk.WithProcessor(extproc.OnOutcome(func(o sdk.Outcome) {
+				if errors.Is(o.Err, sdk.ErrNotReady) {
+					early.Add(1)
+				}
+			})))
+	}()
+	<-warming
+	port := envoytest.FreePort(t)
+	envoytest.Start(t, fmt.Sprintf(bootstrap, port, upstream.Listener.Addr().(*net.TCPAddr).Port, socket)+`
+    common_lb_config: {healthy_panic_threshold: {value: 0}}
+    health_checks:
+    - {timeout: 5s, interval: 0.05s, no_traffic_interval: 0.05s, unhealthy_threshold: 1, healthy_threshold: 1, grpc_health_check: {service_name: ext_proc}}
+`)
+	url := fmt.Sprintf("http://127.0.0.1:%d/", port)
+	get := func() int {
+		answer, err := http.Get(url)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = answer.Body.Close()
+		return answer.StatusCode
+	}
+	if got := get(); got < 500 || early.Load() != 0 {
+		t.Errorf("while warming up: %d, %d exchanges reached the server", got, early.Load())
+	}
+	close(warm)
+	await(t, func() string {
+		if got := get(); got != http.StatusNotFound {
+			return fmt.Sprintf("when warm: %d", got)
+		}
+		return ""
+	})
 }

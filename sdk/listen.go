@@ -12,6 +12,9 @@ import (
 	"time"
 )
 
+// maxSocketPath is the size of sockaddr_un's sun_path on Linux, less its end; unix(7).
+const maxSocketPath = 107
+
 // listen opens host:port or unix:/path, the socket with the given mode.
 func listen(ctx context.Context, addr string, mode fs.FileMode) (net.Listener, error) {
 	var config net.ListenConfig
@@ -25,6 +28,10 @@ func listen(ctx context.Context, addr string, mode fs.FileMode) (net.Listener, e
 	// The socket is made under another name and renamed, so that nobody can connect before its mode is
 	// set, and no client finds the path without a listener.
 	temporary := fmt.Sprintf("%s.%d", path, os.Getpid())
+	if len(temporary) > maxSocketPath {
+		return nil, fmt.Errorf("listen %s: a socket's path may have %d bytes, and %d of them are for a temporary name: choose a shorter one",
+			path, maxSocketPath, len(temporary)-len(path))
+	}
 	if err := os.Remove(temporary); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}

@@ -17,7 +17,7 @@ import (
 const DefaultListen = "127.0.0.1:9002"
 
 // Main serves p as [Serve] does until SIGINT or SIGTERM and then ends the process: with status 0 after
-// draining, 1 if it can't serve, 2 for wrong flags. It reads these flags from the command line, with
+// draining, 1 if it can't serve, 2 for wrong flags. A second signal ends it at once. It reads these flags from the command line, with
 // those that the program itself defined in package flag:
 //
 //	--listen           host:port or unix:/path, default 127.0.0.1:9002
@@ -41,6 +41,7 @@ func Main(p any, opts ...ServerOption) {
 	log := slog.New(slog.NewJSONHandler(os.Stderr, &slog.HandlerOptions{Level: f.level}))
 	slog.SetDefault(log)
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop) // a second signal ends the process at once
 	err := Serve(ctx, f.listen, p, append(append([]ServerOption{WithLogger(log)}, opts...), f.options(flag.CommandLine)...)...)
 	stop()
 	if err != nil {

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -200,6 +201,7 @@ func TestServeRefusesWhatItCantServe(t *testing.T) {
 		"neither kind of extension": {"127.0.0.1:0", 42},
 		"no address":                {"127.0.0.1:http-but-wrong", hello},
 		"a file, not a socket":      {"unix:" + file, hello},
+		"a path that is too long":   {"unix:/tmp/" + strings.Repeat("x", 100), hello},
 	} {
 		if err := sdk.Serve(t.Context(), c.addr, c.p, quiet); err == nil {
 			t.Errorf("%s: served", name)
@@ -231,6 +233,45 @@ func TestMainServesUntilItIsTold(t *testing.T) {
 	}
 	if err := program.Wait(); err != nil || output.Len() > 0 {
 		t.Errorf("end of the program: %v, %s", err, &output)
+	}
+}
+
+// TestASecondSignalEndsTheProcessAtOnce: whoever doesn't want to wait for open exchanges needs no SIGKILL.
+func TestASecondSignalEndsTheProcessAtOnce(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(envoytest.SocketDir(t), "s")
+	program := exec.CommandContext(t.Context(), os.Args[0], "--listen", "unix:"+path, "--drain", "1h")
+	program.Env = append(os.Environ(), "SDK_TEST_SERVE=idling")
+	program.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	if err := program.Start(); err != nil {
+		t.Fatal(err)
+	}
+	conn := dial(t, "unix:"+path)
+	exchangeOf(t, conn, "/") // stays open
+	watch := watch(t, conn, "")
+	if _, err := watch.Recv(); err != nil {
+		t.Fatal(err)
+	}
+	if err := program.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	if m, err := watch.Recv(); err != nil || m.GetStatus() != healthv1.HealthCheckResponse_NOT_SERVING {
+		t.Fatalf("after the first signal: %v, %v", m, err)
+	}
+	ended := make(chan struct{})
+	go func() { _ = program.Wait(); close(ended) }()
+	// The handler of the first signal goes when it has been told, some microseconds later.
+	for tick := time.NewTicker(10 * time.Millisecond); ; {
+		_ = program.Process.Signal(syscall.SIGTERM)
+		select {
+		case <-tick.C:
+			continue
+		case <-ended:
+		}
+		break
+	}
+	if status, ok := program.ProcessState.Sys().(syscall.WaitStatus); !ok || status.Signal() != syscall.SIGTERM {
+		t.Errorf("ended with %v", program.ProcessState)
 	}
 }
 

@@ -15,6 +15,7 @@ import (
 func main() { sdk.Main(sdk.ProcessorFunc(account)) }
 
 func account(ctx context.Context, x *sdk.Exchange) error {
+	x.Request.Header.Del("accept-encoding") // events must come plain to be seen
 	resp, err := x.Next(ctx, sdk.ObserveBody)
 	if err != nil {
 		return err

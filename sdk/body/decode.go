@@ -102,6 +102,9 @@ func EditRequest(r *exchange.Request, limit Limit, fn Func) error {
 
 // EditResponse has fn rewrite r's body as it was before it was compressed; what fn writes is compressed
 // as the body was. Next must have been told [exchange.EditBody]. Errors are those of [DecodeResponse].
+//
+// fn sees what the client asked for, which is a part of the body if it asked for one: a processor that
+// hides something deletes the request's range (RFC 9110 section 14.2).
 func EditResponse(r *exchange.Response, limit Limit, fn Func) error {
 	list, err := responseCodings(r)
 	if err != nil {

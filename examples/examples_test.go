@@ -15,6 +15,7 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/gatehouse-proxy/gatehouse/internal/envoytest"
 	"github.com/gatehouse-proxy/gatehouse/internal/gatewaytest"
@@ -177,8 +178,9 @@ func TestOneCommandRunsAnExample(t *testing.T) {
 	read := make(chan struct{})
 	go func() { _, _ = io.Copy(output, out); close(read) }()
 	url := fmt.Sprintf("http://127.0.0.1:%d/text", port)
+	awaitLine(t, output, read, "curl -si "+url)
 	a := gatewaytest.Await(t, url, 200, "accept-encoding: gzip")
-	if a.Header.Get("Content-Encoding") != "gzip" || !strings.Contains(output.Log(), "curl -si "+url) {
+	if a.Header.Get("Content-Encoding") != "gzip" {
 		t.Errorf("%v\n%s", a.Header, output.Log())
 	}
 	if err := command.Process.Signal(syscall.SIGTERM); err != nil {
@@ -188,5 +190,21 @@ func TestOneCommandRunsAnExample(t *testing.T) {
 	_ = command.Wait()
 	if left, _ := filepath.Glob(filepath.Join(temp, "*")); len(left) > 0 {
 		t.Errorf("left: %q", left)
+	}
+}
+
+// awaitLine waits for a text in what a command prints, for as long as building may take where nothing is
+// cached.
+func awaitLine(t *testing.T, output *program, ended <-chan struct{}, text string) {
+	t.Helper()
+	late := time.After(10 * time.Minute)
+	for !strings.Contains(output.Log(), text) {
+		select {
+		case <-time.After(20 * time.Millisecond):
+		case <-ended:
+			t.Fatalf("it ended without %q:\n%s", text, output.Log())
+		case <-late:
+			t.Fatalf("it hasn't printed %q after 10 minutes:\n%s", text, output.Log())
+		}
 	}
 }

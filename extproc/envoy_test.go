@@ -94,8 +94,9 @@ func filter(mode string) string {
 
 // gateway is an Envoy with the filter in front of an upstream.
 type gateway struct {
-	url   string
-	envoy *envoytest.Envoy
+	url    string
+	envoy  *envoytest.Envoy
+	server *grpc.Server
 }
 
 // start runs a gateway whose filter asks p.
@@ -124,7 +125,7 @@ func startWith(t *testing.T, filter string, upstream http.Handler, p exchange.Pr
 	t.Cleanup(backend.Close)
 	port := envoytest.FreePort(t)
 	envoy := envoytest.Start(t, fmt.Sprintf(bootstrap, port, backend.Listener.Addr().(*net.TCPAddr).Port, socket, filter))
-	return gateway{url: fmt.Sprintf("http://127.0.0.1:%d", port), envoy: envoy}
+	return gateway{url: fmt.Sprintf("http://127.0.0.1:%d", port), envoy: envoy, server: server}
 }
 
 // client speaks HTTP/2 to Envoy, for trailers in both directions.

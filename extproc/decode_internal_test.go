@@ -1,6 +1,10 @@
 package extproc
 
 import (
+	"math/rand/v2"
+	"os"
+	"slices"
+	"strconv"
 	"testing"
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
@@ -51,18 +55,71 @@ func FuzzDecodeAgreesWithGeneratedCode(f *testing.F) {
 	for _, seed := range seeds(f) {
 		f.Add(seed)
 	}
-	f.Fuzz(func(t *testing.T, msg []byte) {
-		var got message
-		err := got.parse(string(msg))
-		var want extprocv3.ProcessingRequest
-		if proto.Unmarshal(msg, &want) != nil {
-			return
+	f.Fuzz(func(t *testing.T, msg []byte) { agree(t, msg) })
+}
+
+// TestDecodeAgreesWithGeneratedCode is the same over messages that are spoiled at random.
+func TestDecodeAgreesWithGeneratedCode(t *testing.T) {
+	t.Parallel()
+	random := rand.New(rand.NewPCG(3, 4))
+	rounds := 50_000
+	if text := os.Getenv("EXTPROC_ROUNDS"); text != "" {
+		var err error
+		if rounds, err = strconv.Atoi(text); err != nil {
+			t.Fatal(err)
 		}
-		if err != nil {
-			t.Fatalf("refused what generated code accepts: %v", err)
+	}
+	all := seeds(t)
+	accepted := 0
+	for range rounds {
+		msg := slices.Clone(all[random.IntN(len(all))])
+		for range random.IntN(4) {
+			spoil(random, &msg)
 		}
-		compare(t, &got, &want)
-	})
+		if agree(t, msg) {
+			accepted++
+		}
+	}
+	if accepted < rounds/10 {
+		t.Errorf("generated code accepts only %d of %d: nothing is compared", accepted, rounds)
+	}
+}
+
+// spoil changes, cuts out or repeats a piece.
+func spoil(random *rand.Rand, msg *[]byte) {
+	m := *msg
+	if len(m) == 0 {
+		return
+	}
+	from := random.IntN(len(m))
+	to := min(from+random.IntN(8), len(m))
+	switch random.IntN(4) {
+	case 0:
+		m[from] = byte(random.Uint32())
+	case 1:
+		m = slices.Delete(m, from, to)
+	case 2:
+		m = slices.Insert(m, to, m[from:to]...)
+	case 3:
+		m = append(m, m[from:]...)
+	}
+	*msg = m
+}
+
+// agree holds the decoder against generated code, and reports whether that accepts the message.
+func agree(t *testing.T, msg []byte) bool {
+	t.Helper()
+	var got message
+	err := got.parse(string(msg))
+	var want extprocv3.ProcessingRequest
+	if proto.Unmarshal(msg, &want) != nil {
+		return false
+	}
+	if err != nil {
+		t.Fatalf("refused what generated code accepts: %v: %x", err, msg)
+	}
+	compare(t, &got, &want)
+	return true
 }
 
 func compare(t *testing.T, got *message, want *extprocv3.ProcessingRequest) {

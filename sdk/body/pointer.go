@@ -1,6 +1,7 @@
 package body
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -12,6 +13,7 @@ import (
 // An Edit is what [RewriteJSON] does to one value. It is made by [ReplaceJSON] or [MapJSON].
 type Edit struct {
 	pointer string
+	wild    bool
 	value   []byte
 	limit   int
 	fn      func(value []byte) ([]byte, error)
@@ -34,8 +36,17 @@ func MapJSON(pointer string, limit int, fn func(value []byte) ([]byte, error)) E
 	return Edit{pointer: pointer, limit: limit, fn: fn}
 }
 
+// Wildcards has each token of the edit's pointer that is "*" stand for every member of an object and every
+// element of an array, as in "/customers/*/iban". RFC 6901 has no such thing, there it is the name "*".
+// Where an edit without wildcards has the same place, that one counts.
+func (e Edit) Wildcards() Edit {
+	e.wild = true
+	return e
+}
+
 // node is a place that edits lie at or below.
 type node struct {
+	others   *node // for the names that have no child of their own; may be nil
 	children map[string]*node
 	elements map[int]*node // the children whose names are indexes
 	longest  int           // of the children's names, in bytes
@@ -56,39 +67,84 @@ func plant(edits []Edit) (*node, error) {
 		}
 		at := root
 		for _, token := range tokens {
-			at = at.child(token)
+			if e.wild && token == "*" {
+				at = at.other()
+			} else {
+				at = at.child(token)
+			}
 		}
 		if at.edit != nil {
 			return nil, fmt.Errorf("pointer %q is edited twice", e.pointer)
 		}
 		at.edit = e
 	}
+	root.spread()
 	return root, root.check("")
 }
 
 func (n *node) child(token string) *node {
-	if n.children == nil {
-		n.children = map[string]*node{}
-	}
 	if n.children[token] == nil {
-		made := &node{}
-		n.children[token] = made
-		n.longest = max(n.longest, len(token))
-		// Tokens like "01" and "-" name no element of an array (RFC 6901 section 4).
-		if i, err := strconv.Atoi(token); err == nil && i >= 0 && strconv.Itoa(i) == token {
-			if n.elements == nil {
-				n.elements = map[int]*node{}
-			}
-			n.elements[i] = made
-		}
+		n.put(token, &node{})
 	}
 	return n.children[token]
 }
 
+func (n *node) put(token string, child *node) {
+	if n.children == nil {
+		n.children, n.elements = map[string]*node{}, map[int]*node{}
+	}
+	n.children[token] = child
+	n.longest = max(n.longest, len(token))
+	// Tokens like "01" and "-" name no element of an array (RFC 6901 section 4).
+	if i, err := strconv.Atoi(token); err == nil && i >= 0 && strconv.Itoa(i) == token {
+		n.elements[i] = child
+	}
+}
+
+func (n *node) other() *node {
+	if n.others == nil {
+		n.others = &node{}
+	}
+	return n.others
+}
+
+// spread adds what lies below a wildcard to the children beside it, so that one look-up finds all.
+func (n *node) spread() {
+	if n.others != nil {
+		for token, child := range n.children {
+			n.put(token, merge(child, n.others))
+		}
+		n.others.spread()
+	}
+	for _, child := range n.children {
+		child.spread()
+	}
+}
+
+// merge is a node with what lies at and below both; a's edit counts.
+func merge(a, b *node) *node {
+	if a == nil || b == nil {
+		return cmp.Or(a, b)
+	}
+	both := &node{edit: cmp.Or(a.edit, b.edit), others: merge(a.others, b.others)}
+	for token, child := range a.children {
+		both.put(token, child)
+	}
+	for token, child := range b.children {
+		both.put(token, merge(both.children[token], child))
+	}
+	return both
+}
+
 // check refuses edits within values that are replaced.
 func (n *node) check(at string) error {
-	if n.edit != nil && n.children != nil {
+	if n.edit != nil && (n.children != nil || n.others != nil) {
 		return fmt.Errorf("pointer %q is edited, and values within it are too", at)
+	}
+	if n.others != nil {
+		if err := n.others.check(at + "/*"); err != nil {
+			return err
+		}
 	}
 	for name, child := range n.children {
 		if err := child.check(at + "/" + name); err != nil {
@@ -103,7 +159,18 @@ func (n *node) element(index int) *node {
 	if n == nil {
 		return nil
 	}
-	return n.elements[index]
+	if child := n.elements[index]; child != nil {
+		return child
+	}
+	return n.others
+}
+
+// member is the child for a name of an object.
+func (n *node) member(name []byte) *node {
+	if child := n.children[string(name)]; child != nil {
+		return child
+	}
+	return n.others
 }
 
 // parsePointer splits a pointer (RFC 6901 section 3); "" is the whole document.

@@ -126,12 +126,15 @@ func (r *rewriter) member(n *node) (child *node, err error) {
 		}
 		return nil, r.fault("a name is expected")
 	}
-	if n == nil || n.children == nil {
+	switch {
+	case n == nil:
 		err = r.text(nil)
-	} else {
+	case n.children == nil:
+		err, child = r.text(nil), n.others
+	default:
 		r.name = r.name[:0]
 		err = r.text(&capture{to: &r.name, most: n.longest + 1})
-		child = n.children[string(r.name)]
+		child = n.member(r.name)
 	}
 	if err != nil {
 		return nil, err

@@ -89,6 +89,34 @@ func TestSeveralEdits(t *testing.T) {
 	}
 }
 
+func TestWildcards(t *testing.T) {
+	t.Parallel()
+	x := []byte("0")
+	for name, c := range map[string]struct {
+		edits    []body.Edit
+		in, want string
+	}{
+		"of an array":      {[]body.Edit{body.ReplaceJSON("/a/*/k", x).Wildcards()}, `{"a":[{"k":1},{"j":2},[{"k":3}]],"k":4}`, `{"a":[{"k":0},{"j":2},[{"k":3}]],"k":4}`},
+		"of an object":     {[]body.Edit{body.ReplaceJSON("/*/k", x).Wildcards()}, `{"a":{"k":1},"*":{"k":2},"c":3}`, `{"a":{"k":0},"*":{"k":0},"c":3}`},
+		"at the end":       {[]body.Edit{body.ReplaceJSON("/a/*", x).Wildcards()}, `{"a":[1,[2]],"b":[3]}`, `{"a":[0,0],"b":[3]}`},
+		"not asked for":    {[]body.Edit{body.ReplaceJSON("/*", x)}, `{"a":1,"*":2}`, `{"a":1,"*":0}`},
+		"one in a name":    {[]body.Edit{body.ReplaceJSON("/a*", x).Wildcards()}, `{"ab":1,"a*":2}`, `{"ab":1,"a*":0}`},
+		"beside an edit":   {[]body.Edit{body.ReplaceJSON("/*", x).Wildcards(), body.ReplaceJSON("/b", []byte("9"))}, `{"a":1,"b":2}`, `{"a":0,"b":9}`},
+		"beside a path":    {[]body.Edit{body.ReplaceJSON("/*/k", x).Wildcards(), body.ReplaceJSON("/a/j", []byte("9"))}, `{"a":{"k":1,"j":1},"b":{"k":1,"j":1}}`, `{"a":{"k":0,"j":9},"b":{"k":0,"j":1}}`},
+		"beside an index":  {[]body.Edit{body.ReplaceJSON("/*/k", x).Wildcards(), body.ReplaceJSON("/1/k", []byte("9"))}, `[{"k":1},{"k":1}]`, `[{"k":0},{"k":9}]`},
+		"two of them":      {[]body.Edit{body.ReplaceJSON("/*/b", x).Wildcards(), body.ReplaceJSON("/a/*", []byte("9")).Wildcards()}, `{"a":{"c":1,"d":1},"x":{"b":1,"c":1}}`, `{"a":{"c":9,"d":9},"x":{"b":0,"c":1}}`},
+		"one after other":  {[]body.Edit{body.ReplaceJSON("/*/*/k", x).Wildcards(), body.ReplaceJSON("/a/1/k", []byte("9"))}, `{"a":[{"k":1},{"k":1}]}`, `{"a":[{"k":0},{"k":9}]}`},
+		"a name and below": {[]body.Edit{body.ReplaceJSON("/*/k", x).Wildcards()}, `{"a\u0062":{"\u006b":1}}`, `{"a\u0062":{"\u006b":0}}`},
+	} {
+		if got, err := run(rewriter(t, c.edits...), strings.NewReader(c.in)); err != nil || got != c.want {
+			t.Errorf("%s: %s, want %s, %v", name, got, c.want, err)
+		}
+	}
+	if _, err := body.RewriteJSON(body.ReplaceJSON("/a/*", x).Wildcards(), body.ReplaceJSON("/a/b/c", x)); err == nil {
+		t.Error("an edit within what a wildcard replaces")
+	}
+}
+
 func TestPointersAndValuesThatAreNone(t *testing.T) {
 	t.Parallel()
 	for name, edits := range map[string][]body.Edit{
@@ -175,10 +203,23 @@ func TestWhatWasReadGoesOnBeforeMoreIsAwaited(t *testing.T) {
 	}
 }
 
-// edited is the same edit done on the decoded document.
+// edited is the same edit done on the decoded document. The token everything is a wildcard.
 func edited(v any, tokens []string, value any) any {
 	if len(tokens) == 0 {
 		return value
+	}
+	if tokens[0] == everything {
+		switch v := v.(type) {
+		case map[string]any:
+			for name, child := range v {
+				v[name] = edited(child, tokens[1:], value)
+			}
+		case []any:
+			for i, child := range v {
+				v[i] = edited(child, tokens[1:], value)
+			}
+		}
+		return v
 	}
 	switch v := v.(type) {
 	case map[string]any:
@@ -192,6 +233,8 @@ func edited(v any, tokens []string, value any) any {
 	}
 	return v
 }
+
+const everything = "\x00any"
 
 func decoded(t *testing.T, data []byte) any {
 	t.Helper()
@@ -233,6 +276,10 @@ func FuzzRewriteJSON(f *testing.F) {
 		want := edited(decoded(t, data), []string{first, second}, "new")
 		if !reflect.DeepEqual(decoded(t, []byte(got)), want) {
 			t.Fatalf("%s became %s, want %v", data, got, want)
+		}
+		got, err = run(rewriter(t, body.ReplaceJSON("/*/"+escape(second), []byte(`"new"`)).Wildcards()), bytes.NewReader(data))
+		if want := edited(decoded(t, data), []string{everything, second}, "new"); err != nil || second != "*" && !reflect.DeepEqual(decoded(t, []byte(got)), want) {
+			t.Fatalf("everywhere: %s became %s, want %v, %v", data, got, want, err)
 		}
 	})
 }

@@ -16,14 +16,15 @@ import (
 
 // policyTest is one call of `gatehouse test`.
 type policyTest struct {
-	paths   []string
-	shadow  []string
-	binary  string
-	envoy   bool
-	junit   string
-	private bool
-	out     io.Writer
-	errors  io.Writer
+	paths     []string
+	shadow    []string
+	binary    string
+	envoy     bool
+	junit     string
+	transport string
+	private   bool
+	out       io.Writer
+	errors    io.Writer
 }
 
 func newTest() *cobra.Command {
@@ -78,6 +79,7 @@ rules that no case has reached. The exit code is 1 if a case fails or something 
 	flags.Lookup("envoy").NoOptDefVal = findEnvoy
 	flags.StringVar(&t.junit, "junit", "", "write a report in JUnit's XML to this file")
 	flags.StringArrayVar(&t.shadow, "shadow", nil, "manifests of another version of the policies: say for which requests it decides otherwise, and exit 1 if there is one; repeatable")
+	flags.StringVar(&t.transport, "transport", "", "have the engine asked by a protocol's messages, as Envoy asks it: extauthz or extproc (default: none)")
 	flags.BoolVar(&watch, "watch", false, "try again whenever a manifest or a case changes, until interrupted")
 	flags.BoolVar(&t.private, "allow-private-jwks", false, "let JWKS be fetched from private, link-local and loopback addresses")
 	return cmd
@@ -102,6 +104,12 @@ func (t *policyTest) once(ctx context.Context, caseFiles []string) error {
 		return err
 	}
 	defer site.Close()
+	over, stop, err := policytest.Over(t.transport)
+	if err != nil {
+		return usageError{err}
+	}
+	defer stop()
+	site.Gateway.Over(over)
 	// What is wrong with the manifests may be what a case is about; it doesn't fail the cases.
 	site.Faults(t.errors)
 	var through policytest.Runner

@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/gatehouse-proxy/gatehouse/exchange"
 	"github.com/gatehouse-proxy/gatehouse/internal/routing"
 	"github.com/gatehouse-proxy/gatehouse/security/bundle"
 	"github.com/gatehouse-proxy/gatehouse/security/jwt"
@@ -25,6 +26,8 @@ type Gateway struct {
 	log       *slog.Logger
 	loaded    map[string]snapshot.Policy // by reference
 	applied   map[target][]Policy
+
+	over func(exchange.Authorizer) exchange.Authorizer // nil: policies are called
 
 	mu       sync.Mutex
 	compiled map[string]*policy.Policy
@@ -69,6 +72,9 @@ func New(set *resource.Set, result *translator.Result, sources Sources) (*Gatewa
 	}
 	return g, nil
 }
+
+// Over has policies asked by what wrap makes of them, such as a protocol. Call it before the first request.
+func (g *Gateway) Over(wrap func(exchange.Authorizer) exchange.Authorizer) { g.over = wrap }
 
 // policy compiles the policy of a reference at its first use; nil for an unknown one.
 func (g *Gateway) policy(ref string) *policy.Policy {

@@ -29,7 +29,11 @@ func (g *Gateway) decide(ctx context.Context, r *Request, request *routing.Reque
 	}
 	rule, decided := "", false
 	ctx = policy.ObserveRule(ctx, func(name string) { rule, decided = name, true })
-	verdict, err := compiled.Check(ctx, checked(r, request, match, w))
+	var authorizer exchange.Authorizer = compiled
+	if g.over != nil {
+		authorizer = g.over(compiled)
+	}
+	verdict, err := authorizer.Check(ctx, checked(r, request, match, w))
 	by := "SecurityPolicy " + compiled.Name()
 	if err != nil {
 		out.Verdict = Verdict{Outcome: Denied, Status: http.StatusServiceUnavailable, By: by, Reason: "the engine failed"}

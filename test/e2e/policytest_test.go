@@ -128,6 +128,9 @@ func TestCasesThatCantBeRead(t *testing.T) {
 			t.Errorf("%s: exit %d: %s", name, code, stderr)
 		}
 	}
+	if _, stderr, code := command(t, "test", "-f", file, "--transport", "pigeon", "../../examples/cases/quickstart.yaml"); code != 2 || !strings.Contains(stderr, "pigeon") {
+		t.Errorf("unknown transport: exit %d: %s", code, stderr)
+	}
 	if _, stderr, code := command(t, "test", "-f", file); code != 2 {
 		t.Errorf("without cases: exit %d: %s", code, stderr)
 	}

@@ -63,7 +63,7 @@ func newIssuer() (keySet, token string, err error) {
 func snapshotOf(role, keySet string) *snapshot.Snapshot {
 	module := "package envoy.authz\ndefault allow := false\nallow if {\n\tinput.attributes.request.http.method == \"GET\"\n\tinput.identity.claims.role == \"reader\"\n"
 	if role == rolePolicyEachTime {
-		module += "\tinput.attributes.request.http.size < 1000000\n"
+		module += "\tinput.attributes.request.http.id != \"\"\n"
 	}
 	spec := &config.Policy{
 		Name: "bench/shop",

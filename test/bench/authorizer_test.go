@@ -1,0 +1,183 @@
+package main
+
+import (
+	"crypto"
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/sha256"
+	"encoding/base64"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	authv3 "github.com/envoyproxy/go-control-plane/envoy/service/auth/v3"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/gatehouse-proxy/gatehouse/extauthz"
+	"github.com/gatehouse-proxy/gatehouse/security/config"
+	"github.com/gatehouse-proxy/gatehouse/security/policy"
+)
+
+// The authorizer in process: the bytes of a CheckRequest as Envoy sends it, twelve lines and a token of
+// eleven claims, to the bytes of the CheckResponse.
+
+func server(b *testing.B, spec *config.Policy) *extauthz.Server {
+	b.Helper()
+	p, err := policy.Compile(spec, policy.Deps{CORSHeaders: true})
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(p.Close)
+	return extauthz.NewServer(extauthz.Always(p))
+}
+
+func message(b *testing.B, authorization string) string {
+	b.Helper()
+	lines := &corev3.HeaderMap{}
+	for _, line := range [][2]string{
+		{":authority", "shop.example"}, {":path", "/things?page=1"}, {":method", "GET"}, {":scheme", "http"}, {"authorization", authorization}, {"origin", origin},
+		{"user-agent", "bench/1"}, {"accept", "application/json"}, {"accept-language", "en"}, {"x-forwarded-proto", "http"}, {"x-request-id", "8f0e7b1c"}, {"accept", "text/html"},
+	} {
+		lines.Headers = append(lines.Headers, &corev3.HeaderValue{Key: line[0], RawValue: []byte(line[1])})
+	}
+	address := &corev3.Address{Address: &corev3.Address_SocketAddress{SocketAddress: &corev3.SocketAddress{Address: "192.0.2.7", PortSpecifier: &corev3.SocketAddress_PortValue{PortValue: 4711}}}}
+	text, err := proto.Marshal(&authv3.CheckRequest{Attributes: &authv3.AttributeContext{
+		Source: &authv3.AttributeContext_Peer{Address: address}, Destination: &authv3.AttributeContext_Peer{Address: address},
+		Request:           &authv3.AttributeContext_Request{Http: &authv3.AttributeContext_HttpRequest{Id: "8f0e7b1c", Method: "GET", Path: "/things?page=1", Host: "shop.example", Scheme: "http", Size: -1, Protocol: "HTTP/1.1", HeaderMap: lines}},
+		ContextExtensions: map[string]string{"gatehouse.policy": "bench/shop"},
+	}})
+	if err != nil {
+		b.Fatal(err)
+	}
+	return string(text)
+}
+
+// decide checks that the request is allowed, and measures the same one again and again.
+func decide(b *testing.B, spec *config.Policy, authorization string) {
+	b.Helper()
+	s, text := server(b, spec), message(b, authorization)
+	out := s.Decide(b.Context(), text, nil)
+	allowed(b, out)
+	b.ReportAllocs()
+	for b.Loop() {
+		out = s.Decide(b.Context(), text, out[:0])
+	}
+	allowed(b, out)
+}
+
+func allowed(b *testing.B, out []byte) {
+	b.Helper()
+	var answer authv3.CheckResponse
+	if err := proto.Unmarshal(out, &answer); err != nil || answer.GetOkResponse() == nil {
+		b.Fatal(err, answer.String())
+	}
+}
+
+func policies(b *testing.B) (warm, remembered, eachTime *config.Policy, token string) {
+	b.Helper()
+	keySet, token, err := newIssuer()
+	if err != nil {
+		b.Fatal(err)
+	}
+	warm = snapshotOf(rolePolicy, keySet).Policies[0].Spec
+	plain := *warm
+	plain.OPA = nil
+	return &plain, warm, snapshotOf(rolePolicyEachTime, keySet).Policies[0].Spec, "Bearer " + token
+}
+
+// BenchmarkRS256Warm: a token seen before, a claim as header, CORS. P2: at most 2 µs and 4 allocations.
+func BenchmarkRS256Warm(b *testing.B) {
+	spec, _, _, token := policies(b)
+	decide(b, spec, token)
+}
+
+// BenchmarkRegoRemembered adds one rule whose decision is remembered. P2: at most 2 µs.
+func BenchmarkRegoRemembered(b *testing.B) {
+	_, spec, _, token := policies(b)
+	decide(b, spec, token)
+}
+
+// BenchmarkRegoEachTime adds one rule that is evaluated. P2: below 10 µs and at most 80 allocations.
+func BenchmarkRegoEachTime(b *testing.B) {
+	_, _, spec, token := policies(b)
+	decide(b, spec, token)
+}
+
+// BenchmarkBasicWarm: a password seen before. P2: at most 1.2 µs.
+func BenchmarkBasicWarm(b *testing.B) {
+	spec := &config.Policy{Name: "bench/basic", BasicAuth: &config.BasicAuth{Users: config.Source{Inline: "alice:$2y$05$c4WoMPo3SXsafkva.HHa6uXQZWr7oboPiC2bT/r7q1BB8I2s0BRqC"}}}
+	decide(b, spec, "Basic "+base64.StdEncoding.EncodeToString([]byte("alice:myPassword")))
+}
+
+// BenchmarkRS256Cold: a token that wasn't seen before, each time. P2: at most 1.25 × RS256Bare.
+func BenchmarkRS256Cold(b *testing.B) {
+	spec, key := signedPolicy(b)
+	s := server(b, spec)
+	const batch = 4096
+	texts := make([]string, batch)
+	out := []byte(nil)
+	n := 0
+	b.ReportAllocs()
+	for b.Loop() {
+		if n%batch == 0 {
+			b.StopTimer()
+			for i := range texts {
+				texts[i] = message(b, "Bearer "+signed(b, key, n+i))
+			}
+			b.StartTimer()
+		}
+		out = s.Decide(b.Context(), texts[n%batch], out[:0])
+		n++
+	}
+	allowed(b, out)
+}
+
+// BenchmarkRS256Bare is the signature check alone: a hash and crypto/rsa.
+func BenchmarkRS256Bare(b *testing.B) {
+	_, key := signedPolicy(b)
+	token := signed(b, key, 1)
+	cut := strings.LastIndexByte(token, '.')
+	signature, err := base64.RawURLEncoding.DecodeString(token[cut+1:])
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		sum := sha256.Sum256([]byte(token[:cut]))
+		if err := rsa.VerifyPKCS1v15(&key.PublicKey, crypto.SHA256, sum[:], signature); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func signedPolicy(b *testing.B) (*config.Policy, *rsa.PrivateKey) {
+	b.Helper()
+	key, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		b.Fatal(err)
+	}
+	keySet := `{"keys":[{"kty":"RSA","kid":"one","e":"AQAB","n":"` + base64.RawURLEncoding.EncodeToString(key.N.Bytes()) + `"}]}`
+	spec, _, _, _ := policies(b)
+	own := *spec
+	jwt := *spec.JWT
+	jwt.Providers = append([]config.JWTProvider(nil), jwt.Providers...)
+	jwt.Providers[0].LocalJWKS = &config.Source{Inline: keySet}
+	own.JWT = &jwt
+	return &own, key
+}
+
+func signed(b *testing.B, key *rsa.PrivateKey, n int) string {
+	b.Helper()
+	header := base64.RawURLEncoding.EncodeToString([]byte(`{"alg":"RS256","kid":"one","typ":"JWT"}`))
+	claims := `{"iss":"` + issuer + `","sub":"user-` + strconv.Itoa(n) + `","aud":"shop","exp":` + strconv.FormatInt(time.Now().Add(time.Hour).Unix(), 10) +
+		`,"email":"ada@app.example","role":"reader","scope":"openid profile orders:read","realm":{"roles":["reader","buyer"]}}`
+	text := header + "." + base64.RawURLEncoding.EncodeToString([]byte(claims))
+	sum := sha256.Sum256([]byte(text))
+	signature, err := rsa.SignPKCS1v15(rand.Reader, key, crypto.SHA256, sum[:])
+	if err != nil {
+		b.Fatal(err)
+	}
+	return text + "." + base64.RawURLEncoding.EncodeToString(signature)
+}

@@ -41,7 +41,7 @@ type RealEnvoy struct {
 	version   int
 	log       *bufio.Reader // the access log; one for all, as Envoy has a thread for each
 	line      []byte        // what of a line has come so far
-	records   map[int]record
+	records   map[int]logLine
 }
 
 // Envoy starts a real Envoy for the whole of the test: $ENVOY, else envoy in PATH. Without one the test
@@ -50,7 +50,7 @@ func Envoy(t testing.TB) *RealEnvoy {
 	t.Helper()
 	dir := envoytest.SocketDir(t)
 	e := &RealEnvoy{t: t, dir: dir, listeners: map[int]string{}, exchanges: map[int]*envoyExchange{}}
-	e.records = map[int]record{}
+	e.records = map[int]logLine{}
 	e.publish()
 	e.openLog()
 	e.serve()
@@ -232,8 +232,8 @@ func (x *envoyExchange) close() (report emulate.Report, err error) {
 	return report, err
 }
 
-// record is a line of the access log.
-type record struct {
+// logLine is a line of the access log.
+type logLine struct {
 	ID       string                      `json:"id"`
 	Details  string                      `json:"details"`
 	Route    string                      `json:"route"`
@@ -241,7 +241,7 @@ type record struct {
 	Metadata map[string]*structpb.Struct `json:"-"`
 }
 
-func (x *envoyExchange) awaitRecord() (record, error) {
+func (x *envoyExchange) awaitRecord() (logLine, error) {
 	tick := time.NewTicker(3 * time.Millisecond)
 	defer tick.Stop()
 	deadline := time.NewTimer(20 * time.Second)
@@ -253,13 +253,13 @@ func (x *envoyExchange) awaitRecord() (record, error) {
 		select {
 		case <-tick.C:
 		case <-deadline.C:
-			return record{}, fmt.Errorf("no access log of exchange %d", x.id)
+			return logLine{}, fmt.Errorf("no access log of exchange %d", x.id)
 		}
 	}
 }
 
 // readRecord takes the exchange's line out of what the access log has by now.
-func (x *envoyExchange) readRecord() (r record, ok bool) {
+func (x *envoyExchange) readRecord() (r logLine, ok bool) {
 	e := x.envoy
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -278,7 +278,7 @@ func (x *envoyExchange) readRecord() (r record, ok bool) {
 
 // file keeps a line of the access log for its exchange. Whoever calls it has the lock.
 func (e *RealEnvoy) file(line []byte) {
-	r := record{Metadata: map[string]*structpb.Struct{}}
+	r := logLine{Metadata: map[string]*structpb.Struct{}}
 	if err := json.Unmarshal(line, &r); err != nil {
 		return
 	}

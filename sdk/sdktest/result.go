@@ -32,7 +32,8 @@ type Result struct {
 	// them: "> request_headers", "< request_headers".
 	Stream []string
 
-	frames []frame
+	frames      []frame
+	description string // of the filter, to its processor
 }
 
 // An Ending is how a message ended.

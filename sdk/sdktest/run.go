@@ -91,7 +91,11 @@ func run(t testing.TB, processor any, f Filter, r Request, c carrier) *Result {
 		<-s.answered
 	default:
 	}
-	return s.result(report)
+	out := s.result(report)
+	if !f.Undescribed {
+		out.description = f.description()
+	}
+	return out
 }
 
 // send sends the request.

@@ -16,7 +16,7 @@ import (
 
 	"github.com/gatehouse-proxy/gatehouse/exchange"
 	"github.com/gatehouse-proxy/gatehouse/extproc"
-	"github.com/gatehouse-proxy/gatehouse/internal/wire"
+	"github.com/gatehouse-proxy/gatehouse/extproc/record"
 )
 
 // A Script is a processor at the level of the protocol: it gets the messages of a stream and sends whatever
@@ -164,14 +164,9 @@ func (s *tapped) RecvMsg(m any) error {
 	if err := s.ServerStream.RecvMsg(m); err != nil {
 		return err
 	}
-	request := new(extprocv3.ProcessingRequest)
-	switch m := m.(type) {
-	case *wire.Message:
-		if err := proto.Unmarshal([]byte(m.Text), request); err != nil {
-			return err
-		}
-	case *extprocv3.ProcessingRequest:
-		request = proto.CloneOf(m)
+	request, err := record.Received(m)
+	if err != nil {
+		return err
 	}
 	if limit := s.tap.maxMessage; limit > 0 && proto.Size(request) > limit {
 		return status.Errorf(codes.ResourceExhausted, "grpc: received message larger than max (%d vs. %d)", proto.Size(request), limit)
@@ -185,14 +180,9 @@ func (s *tapped) SendMsg(m any) error {
 	if err := s.hold(); err != nil {
 		return err
 	}
-	response := new(extprocv3.ProcessingResponse)
-	switch m := m.(type) {
-	case *wire.Message:
-		if err := proto.Unmarshal(m.Out, response); err != nil {
-			return err
-		}
-	case *extprocv3.ProcessingResponse:
-		response = proto.CloneOf(m)
+	response, err := record.Sent(m)
+	if err != nil {
+		return err
 	}
 	s.tap.note(frame{response: response})
 	return s.ServerStream.SendMsg(m)

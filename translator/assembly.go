@@ -168,6 +168,9 @@ func (a *assembly) add(u *unit) {
 	for _, r := range u.endpoints {
 		a.resources[snapshot.Endpoint].put(r)
 	}
+	for _, r := range u.secrets {
+		a.resources[snapshot.Secret].put(r)
+	}
 	for _, s := range u.security {
 		a.policies.put(a.sealed(s))
 	}
@@ -184,6 +187,9 @@ func (a *assembly) remove(u *unit) {
 	}
 	for _, r := range u.endpoints {
 		a.resources[snapshot.Endpoint].drop(r.Name)
+	}
+	for _, r := range u.secrets {
+		a.resources[snapshot.Secret].drop(r.Name)
 	}
 	for _, s := range u.security {
 		a.policies.drop(s.Ref)

@@ -27,7 +27,7 @@ func TestMain(m *testing.M) {
 
 func newTranslator() *translator.Translator {
 	return translator.New(translator.Options{
-		ControllerNames: []string{translator.ControllerName, translator.EnvoyGatewayControllerName}, SealKey: []byte("key"),
+		ControllerNames: []string{translator.ControllerName, translator.EnvoyGatewayControllerName}, SealKey: []byte("key"), SystemRoots: "testdata/roots.pem",
 	})
 }
 

@@ -22,6 +22,7 @@ type unit struct {
 	placements []placement
 	clusters   []snapshot.Resource
 	endpoints  []snapshot.Resource
+	secrets    []snapshot.Resource
 	security   []*policy.Security
 	conditions []status.Condition
 }
@@ -127,6 +128,7 @@ func (b *routeBuilder) policies(rule *envoy.Rule, section string, listener *gate
 		if e := rule.Security.ExtAuth; e != nil {
 			b.cluster(e.Name, e.Backend, e.HTTP == nil)
 		}
+		b.login(rule.Security.OIDC)
 	}
 	if chain := gatewayapi.Chain(b.view, "EnvoyExtensionPolicy", b.route, section, listener); len(chain) > 0 {
 		rule.Extension = memo.Read[*policy.Extension](b.view, policy.ExtensionKey(b.view, chain))
@@ -170,7 +172,19 @@ func (b *routeBuilder) cluster(name string, backend *gatewayapi.Backend, grpc bo
 	if !b.first("cluster " + name) {
 		return
 	}
-	cluster, assignment := envoy.Cluster(name, backend, grpc)
+	b.upstream(envoy.Cluster(name, backend, grpc))
+}
+
+// login adds what a login at a provider needs; nil is none.
+func (b *routeBuilder) login(o *policy.OIDC) {
+	if o == nil || !b.first("cluster "+o.Name) {
+		return
+	}
+	b.upstream(b.t.builder.LoginCluster(o))
+	b.unit.secrets = append(b.unit.secrets, b.t.builder.LoginSecrets(o)...)
+}
+
+func (b *routeBuilder) upstream(cluster snapshot.Resource, assignment *snapshot.Resource) {
 	b.unit.clusters = append(b.unit.clusters, cluster)
 	if assignment != nil && b.first("endpoints "+assignment.Name) {
 		b.unit.endpoints = append(b.unit.endpoints, *assignment)

@@ -31,6 +31,9 @@ type Options struct {
 	SealKey []byte
 	// PrivateDirs hold sockets of the gateway's own, which can't be backends: clean absolute paths.
 	PrivateDirs []string
+	// SystemRoots is a PEM file with the authorities that the system trusts, as Envoy will find it; "": where
+	// most systems have it.
+	SystemRoots string
 	// Gateway, as namespace/name, limits the translation to one Gateway; "" takes all.
 	Gateway string
 }
@@ -44,7 +47,7 @@ type Translator struct {
 
 // New returns a Translator.
 func New(o Options) *Translator {
-	return &Translator{builder: &envoy.Builder{SealKey: o.SealKey}, classes: gatewayapi.Classes{Controllers: o.ControllerNames, Only: o.Gateway}, backends: gatewayapi.Backends{Private: o.PrivateDirs}}
+	return &Translator{builder: &envoy.Builder{SealKey: o.SealKey, SystemRoots: o.SystemRoots}, classes: gatewayapi.Classes{Controllers: o.ControllerNames, Only: o.Gateway}, backends: gatewayapi.Backends{Private: o.PrivateDirs}}
 }
 
 // Result is a translation's outcome. What it exports is immutable.

@@ -44,7 +44,7 @@ is translated all the same, and the exit code is 1.`,
 			key := sealKey(cmd, filepath.Join(state, standalone.SealKeyFile))
 			result := translator.New(translator.Options{
 				ControllerNames: []string{translator.ControllerName, translator.EnvoyGatewayControllerName},
-				SealKey:         key, Gateway: gateway,
+				SealKey:         key, Gateway: gateway, SystemRoots: standalone.SystemRoots(),
 			}).Translate(set, nil)
 			options.StateDir = state
 			if err := render.Snapshot(cmd.OutOrStdout(), result.Snapshot, options); err != nil {

@@ -47,7 +47,7 @@ func EnvoyConfig(config Config) ([]byte, error) {
 		}
 		options.Policies = append(options.Policies, own)
 	}
-	parts, err := (&envoy.Builder{SealKey: key}).Own(options)
+	parts, err := (&envoy.Builder{SealKey: key, SystemRoots: standalone.SystemRoots()}).Own(options)
 	if err != nil {
 		return nil, err
 	}
@@ -87,7 +87,7 @@ func sealBuilder(dir string) (*envoy.Builder, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &envoy.Builder{SealKey: key}, nil
+	return &envoy.Builder{SealKey: key, SystemRoots: standalone.SystemRoots()}, nil
 }
 
 func pathOnly(path string) string {

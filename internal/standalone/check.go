@@ -43,7 +43,7 @@ func Check(paths []string) (*Checked, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrInput, err)
 	}
-	t := translator.New(translator.Options{ControllerNames: ControllerNames(), SealKey: []byte("a fixed key, for looking at output")})
+	t := translator.New(translator.Options{ControllerNames: ControllerNames(), SealKey: []byte("a fixed key, for looking at output"), SystemRoots: SystemRoots()})
 	c := &Checked{Set: set, Problems: problems, Result: t.Translate(set, nil)}
 	c.compile(t)
 	c.processors()

@@ -109,7 +109,7 @@ func (g *gateway) prepare(ctx context.Context) error {
 	g.report = newReport(g.log)
 	g.pipeline = &pipeline{
 		translator: translator.New(translator.Options{
-			ControllerNames: ControllerNames(), SealKey: seal,
+			ControllerNames: ControllerNames(), SealKey: seal, SystemRoots: SystemRoots(),
 			PrivateDirs: g.dir.Names(),
 		}),
 		agent: g.agent, report: g.report, statuses: g.statuses, log: g.log,

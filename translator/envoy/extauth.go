@@ -42,6 +42,13 @@ func (b *Builder) guard(r *route.Route, rule *Rule, filters map[string]proto.Mes
 		filters[filterCSRF] = csrfPolicy(s.CSRF)
 		asked += filterCSRF + "\x00" + string(marshal(filters[filterCSRF]))
 	}
+	if s := rule.Security; s != nil && s.OIDC != nil {
+		filters[filterLogin] = b.login(s.OIDC)
+		if header := s.OIDC.ForwardIDToken; header != "" && header != "authorization" {
+			filters[filterClientAddress] = withoutForged(header)
+		}
+		asked += filterLogin + "\x00" + string(marshal(filters[filterLogin]))
+	}
 	for _, e := range rule.authServers() {
 		name = e.Name
 		filter := userAuthorizer(e)

@@ -10,6 +10,7 @@ import (
 	authz "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/ext_authz/v3"
 	chain "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/filter_chain/v3"
 	headermutation "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/header_mutation/v3"
+	oauth2 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/oauth2/v3"
 	rbac "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/rbac/v3"
 	router "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/router/v3"
 	sessionfilter "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/stateful_session/v3"
@@ -27,6 +28,7 @@ func httpFilters() []*hcm.HttpFilter {
 	return []*hcm.HttpFilter{
 		always(filterClientAddress, clientAddress()),
 		disabled(filterCORS, &corsfilter.Cors{}),
+		disabled(filterLogin, &oauth2.OAuth2{}),
 		disabled(filterAuthorizer, authorizer()),
 		disabled(filterProcessor, processor()),
 		disabled(filterCSRF, &csrffilter.CsrfPolicy{FilterEnabled: perMillion(0)}),

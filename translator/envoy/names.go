@@ -5,6 +5,7 @@ package envoy
 const (
 	filterClientAddress = "gatehouse.client_address"
 	filterCORS          = "gatehouse.cors"
+	filterLogin         = "gatehouse.oauth2"
 	filterAuthorizer    = "gatehouse.ext_authz"
 	filterProcessor     = "gatehouse.ext_proc" // the authorizer by its other protocol
 	filterCSRF          = "gatehouse.csrf"

@@ -83,4 +83,7 @@ func redact(s *tls.Secret) {
 	if c := s.GetTlsCertificate(); c != nil {
 		c.PrivateKey = &core.DataSource{Specifier: &core.DataSource_InlineString{InlineString: redacted}}
 	}
+	if g := s.GetGenericSecret(); g != nil {
+		g.Secret = &core.DataSource{Specifier: &core.DataSource_InlineString{InlineString: redacted}}
+	}
 }

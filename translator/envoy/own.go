@@ -12,7 +12,6 @@ import (
 	rbac "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/rbac/v3"
 	router "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/router/v3"
 	hcm "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
-	tls "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
 	"sigs.k8s.io/yaml"
@@ -86,7 +85,7 @@ func (b *Builder) Own(o OwnOptions) (*Own, error) {
 	keep(&out.RouteConfig, config)
 	keep(&out.OpenRoute, open)
 	out.Clusters = make([]json.RawMessage, 1)
-	keep(&out.Clusters[0], ownCluster(o))
+	keep(&out.Clusters[0], b.ownCluster(o))
 	for _, p := range o.Policies {
 		var byCheck, byStream json.RawMessage
 		keep(&byCheck, b.ownRoute(p))
@@ -114,7 +113,7 @@ const ownHelp = `# Parts of an Envoy configuration for gatehouse auth.
 # ext_proc_routes          the same by ext_proc instead of ext_authz.
 # open_route               what a route has that nobody is to check.
 # route_config             keeps the headers between Envoy and the authorizer from the backends.
-# clusters                 the authorizer.
+# clusters                 the authorizer. With TLS its certificate must come from an authority in trusted_ca.
 #
 # The proofs are made with the seal key in the state directory of gatehouse auth. Behind another proxy set
 # use_remote_address and the detection of the client's address as for any Envoy there.
@@ -151,21 +150,16 @@ func (b *Builder) ownStream(p OwnPolicy) *route.Route {
 	})}
 }
 
-func ownCluster(o OwnOptions) *cluster.Cluster {
+func (b *Builder) ownCluster(o OwnOptions) *cluster.Cluster {
 	c := socketCluster(ClusterAuthorizer, "")
 	c.LoadAssignment = loadAssignment(ClusterAuthorizer, []gatewayapi.Endpoint{o.Server})
 	c.ConnectTimeout = duration(time.Second)
 	if o.TLS {
+		verified := b.serverVerified(o.ServerName)
+		verified.CommonTlsContext.AlpnProtocols = []string{"h2"}
 		c.TransportSocket = &core.TransportSocket{
-			Name: "envoy.transport_sockets.tls",
-			ConfigType: &core.TransportSocket_TypedConfig{TypedConfig: typed(&tls.UpstreamTlsContext{
-				Sni: o.ServerName, CommonTlsContext: &tls.CommonTlsContext{
-					AlpnProtocols: []string{"h2"},
-					ValidationContextType: &tls.CommonTlsContext_ValidationContext{ValidationContext: &tls.CertificateValidationContext{
-						SystemRootCerts: &tls.CertificateValidationContext_SystemRootCerts{},
-					}},
-				},
-			})},
+			Name:       "envoy.transport_sockets.tls",
+			ConfigType: &core.TransportSocket_TypedConfig{TypedConfig: typed(verified)},
 		}
 	}
 	return c

@@ -5,10 +5,12 @@ import (
 	"encoding/hex"
 	"regexp"
 	"regexp/syntax"
+	"slices"
 
 	listener "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
 	route "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 	hcm "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
+	tls "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
 	matcher "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
 	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
@@ -73,6 +75,10 @@ func Trial(pieces []Piece) ([]byte, error) {
 		return nil, err
 	}
 	config.ValidateClusters = boolean(false)
+	secrets, err := staticLogins(config)
+	if err != nil {
+		return nil, err
+	}
 	manager := &hcm.HttpConnectionManager{
 		StatPrefix: trial, HttpFilters: httpFilters(),
 		RouteSpecifier: &hcm.HttpConnectionManager_RouteConfig{RouteConfig: config},
@@ -84,6 +90,12 @@ func Trial(pieces []Piece) ([]byte, error) {
 			Name: trial, ConfigType: &listener.Filter_TypedConfig{TypedConfig: typed(manager)},
 		}}}},
 	}}
+	slices.Sort(secrets)
+	for _, name := range slices.Compact(secrets) {
+		b.StaticResources.Secrets = append(b.StaticResources.Secrets, &tls.Secret{
+			Name: name, Type: &tls.Secret_GenericSecret{GenericSecret: &tls.GenericSecret{Secret: inline([]byte(trial))}},
+		})
+	}
 	return YAML(b)
 }
 

@@ -25,7 +25,11 @@ import (
 type Builder struct {
 	// SealKey makes seals unforgeable: a server that may set metadata can't guess another route's.
 	SealKey []byte
+	// SystemRoots is a PEM file with the authorities that the system trusts; "": where most systems have it.
+	SystemRoots string
 }
+
+const defaultSystemRoots = "/etc/ssl/certs/ca-certificates.crt"
 
 // Seal is the proof that the authorizer gave its OK for this policy.
 func (b *Builder) Seal(ref string) string { return b.seal("policy", ref) }

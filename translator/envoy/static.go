@@ -65,6 +65,9 @@ func (s *inliner) read(snap *snapshot.Snapshot) error {
 		}
 		// A faulty backendRef is a route to no cluster, which a static configuration may not have.
 		config.ValidateClusters = boolean(false)
+		if _, err := staticLogins(config); err != nil {
+			return fmt.Errorf("%s: %w", r.Name, err)
+		}
 		s.routes[r.Name] = config
 	}
 	for _, r := range snap.Resources[snapshot.Endpoint] {

@@ -139,7 +139,7 @@ func qualify(value any, namespace string) {
 	case map[string]any:
 		for field, inner := range v {
 			switch field {
-			case "users", "backendRef", "backendRefs", "credentialRefs":
+			case "users", "backendRef", "backendRefs", "credentialRefs", "clientSecret", "clientIDRef":
 				ownReference(inner, namespace)
 			default:
 				qualify(inner, namespace)

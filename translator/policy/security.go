@@ -8,7 +8,6 @@ package policy
 import (
 	"fmt"
 	"maps"
-	"slices"
 	"strings"
 	"time"
 
@@ -38,7 +37,9 @@ type Security struct {
 	// ExtProc has Envoy ask the authorizer by ext_proc instead of ext_authz.
 	ExtProc bool
 	// CSRF is for Envoy's own filter; nil: none.
-	CSRF       *CSRF
+	CSRF *CSRF
+	// OIDC is for Envoy's own filter; nil: none.
+	OIDC       *OIDC
 	Conditions []status.Condition
 }
 
@@ -50,6 +51,9 @@ func (s *Security) Foreign() []string {
 	}
 	if s.ExtAuth != nil {
 		fields = append(fields, "extAuth")
+	}
+	if s.OIDC != nil {
+		fields = append(fields, "oidc")
 	}
 	return fields
 }
@@ -81,7 +85,7 @@ func SecurityRule(v *memo.View, key memo.Key) any {
 	if len(*r.faults) > 0 {
 		// CORS stays: scripts of an allowed origin must be able to read the 503.
 		out.Spec = &config.Policy{Name: out.Spec.Name, Fault: strings.Join(*r.faults, "; "), CORS: out.Spec.CORS}
-		out.ExtAuth, out.CSRF = nil, nil
+		out.ExtAuth, out.CSRF, out.OIDC = nil, nil, nil
 	}
 	out.Ref = out.Spec.Ref()
 	out.Conditions = []status.Condition{{
@@ -117,7 +121,6 @@ func (r *resolver) security(object *resource.SecurityPolicy, out *Security) {
 		r.fault("%s", object.Invalid)
 		return
 	}
-	r.unsupported(object)
 	spec, own := &object.Spec, &object.Own.Spec
 	p := out.Spec
 	out.ExtProc = own.Enforcement == resource.EnforcementExtProc
@@ -129,26 +132,18 @@ func (r *resolver) security(object *resource.SecurityPolicy, out *Security) {
 	p.Authorization = r.of("authorization").authorization(spec.Authorization)
 	p.OPA = r.of("opa").opa(own.OPA)
 	out.CSRF = r.of("csrf").csrf(spec.CSRF)
+	out.OIDC = r.of("oidc").oidc(r.owner("oidc", object.Namespace), spec.OIDC, spec, own.AuthMode == resource.AuthModeAny)
 	if spec.ExtAuth != nil {
-		name := objectName{object.Namespace, r.identity}
-		if from, ok := r.inherited["extAuth"]; ok {
-			name = from
-		}
-		out.ExtAuth = r.of("extAuth").extAuth(name, spec.ExtAuth, own.ExtAuth)
+		out.ExtAuth = r.of("extAuth").extAuth(r.owner("extAuth", object.Namespace), spec.ExtAuth, own.ExtAuth)
 	}
 }
 
-// unsupported names what can't be enforced yet: to leave it out would open the route.
-func (r *resolver) unsupported(object *resource.SecurityPolicy) {
-	spec := &object.Spec
-	for field, set := range map[string]bool{
-		"oidc": spec.OIDC != nil,
-	} {
-		if set {
-			r.fault("spec.%s is not supported by this version; remove it", field)
-		}
+// owner names whose a field is: that of a policy further out where it comes whole from there.
+func (r *resolver) owner(field, namespace string) objectName {
+	if from, ok := r.inherited[field]; ok {
+		return from
 	}
-	slices.Sort(*r.faults)
+	return objectName{namespace, r.identity}
 }
 
 // secret returns a Source for a key of a Secret: the first of keys that is there.

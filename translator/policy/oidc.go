@@ -1,0 +1,259 @@
+package policy
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"net/netip"
+	"net/url"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	egv1alpha1 "github.com/envoyproxy/gateway/api/v1alpha1"
+	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
+
+	"github.com/gatehouse-proxy/gatehouse/security/field"
+	"github.com/gatehouse-proxy/gatehouse/translator/gatewayapi"
+)
+
+// OIDC is a login at an OpenID provider, which Envoy's own filter conducts.
+type OIDC struct {
+	// Name names the provider's cluster and begins the names of the secrets: "securitypolicy/ns/name/oidc".
+	Name    string
+	Backend *gatewayapi.Backend // where the token endpoint is
+	// TLSName is whom the token endpoint's certificate must be for; "": it is reached without TLS.
+	TLSName                                                  string
+	AuthorizationEndpoint, TokenEndpoint, EndSessionEndpoint string
+	ClientID                                                 string
+	ClientSecret                                             []byte
+	Scopes, Resources                                        []string
+	RedirectURL, RedirectPath, LogoutPath                    string
+	Cookies                                                  OIDCCookies
+	ForwardAccessToken                                       bool
+	ForwardIDToken                                           string // header; "": not
+	Refresh, PlainTokens                                     bool
+	TokenTTL, RefreshTTL, CSRFTTL                            time.Duration // 0: Envoy's default
+	// Deny are headers of requests that are answered 401 instead of being sent to the provider.
+	Deny []HeaderText
+	// PassThrough are headers of requests that a JWT provider of the policy will judge instead.
+	PassThrough []HeaderText
+}
+
+// OIDCCookies names the cookies of a session.
+type OIDCCookies struct {
+	Prefix, Suffix       string // of all that have no name of their own
+	AccessToken, IDToken string // "": made of prefix and suffix
+	Domain, SameSite     string
+}
+
+// HeaderText compares a header's value: Exact, Prefix, Suffix or RegularExpression.
+type HeaderText struct{ Name, Type, Value string }
+
+const oidcField = "spec.oidc"
+
+func (r *resolver) oidc(owner objectName, spec *egv1alpha1.OIDC, policy *egv1alpha1.SecurityPolicySpec, anyMode bool) *OIDC {
+	if spec == nil {
+		return nil
+	}
+	if anyMode && (policy.BasicAuth != nil || policy.JWT != nil || policy.APIKeyAuth != nil) {
+		r.fault("%s: authMode Any with oidc and another method is not supported by this version; use passThroughAuthHeader, or routes of their own", oidcField)
+	}
+	out := &OIDC{
+		Name:      fmt.Sprintf("securitypolicy/%s/%s/oidc", owner.namespace, owner.name),
+		Resources: spec.Resources, LogoutPath: "/logout", RedirectURL: "%REQ(x-forwarded-proto)%://%REQ(:authority)%/oauth2/callback",
+		ForwardAccessToken: deref(spec.ForwardAccessToken), PlainTokens: deref(spec.DisableTokenEncryption),
+		Refresh:    spec.RefreshToken == nil || *spec.RefreshToken,
+		TokenTTL:   r.duration(oidcField+".defaultTokenTTL", spec.DefaultTokenTTL, 0),
+		RefreshTTL: r.duration(oidcField+".defaultRefreshTokenTTL", spec.DefaultRefreshTokenTTL, 0),
+		CSRFTTL:    r.duration(oidcField+".csrfTokenTTL", spec.CSRFTokenTTL, 0),
+	}
+	if !slices.Contains(spec.Scopes, "openid") {
+		out.Scopes = append(out.Scopes, "openid")
+	}
+	out.Scopes = append(out.Scopes, spec.Scopes...)
+	r.oidcProvider(out, &spec.Provider)
+	r.oidcClient(out, spec)
+	r.oidcPaths(out, spec)
+	r.oidcCookies(out, owner, spec)
+	r.oidcForward(out, spec)
+	r.oidcHeaders(out, spec, policy.JWT)
+	return out
+}
+
+// oidcProvider says where the provider is. Its documents aren't fetched.
+func (r *resolver) oidcProvider(out *OIDC, spec *egv1alpha1.OIDCProvider) {
+	const field = oidcField + ".provider"
+	if spec.AuthorizationEndpoint == nil || spec.TokenEndpoint == nil {
+		r.fault("%s: authorizationEndpoint and tokenEndpoint are needed; %s/.well-known/openid-configuration says what they are", field, strings.TrimRight(spec.Issuer, "/"))
+		return
+	}
+	named := len(spec.BackendRefs) > 0 || spec.BackendRef != nil
+	out.AuthorizationEndpoint, _ = r.endpoint(field+".authorizationEndpoint", *spec.AuthorizationEndpoint, false)
+	if spec.EndSessionEndpoint != nil {
+		out.EndSessionEndpoint, _ = r.endpoint(field+".endSessionEndpoint", *spec.EndSessionEndpoint, false)
+	}
+	var at *url.URL
+	if out.TokenEndpoint, at = r.endpoint(field+".tokenEndpoint", *spec.TokenEndpoint, named); at == nil {
+		return
+	}
+	if at.Scheme == "https" {
+		out.TLSName = at.Hostname()
+	}
+	if named {
+		out.Backend = r.server(field, "SecurityPolicy", &spec.BackendCluster)
+		return
+	}
+	port := map[string]uint64{"https": 443, "http": 80}[at.Scheme]
+	if at.Port() != "" {
+		port, _ = strconv.ParseUint(at.Port(), 10, 16) // url.Parse has checked it
+	}
+	_, err := netip.ParseAddr(at.Hostname())
+	out.Backend = &gatewayapi.Backend{DNS: err != nil, Endpoints: []gatewayapi.Endpoint{{Address: at.Hostname(), Port: uint16(port)}}}
+}
+
+// endpoint refuses what would send codes, secrets or users over an open line: http is for this machine,
+// and for a server that is named.
+func (r *resolver) endpoint(field, text string, named bool) (string, *url.URL) {
+	at, err := url.Parse(text)
+	switch {
+	case err != nil || at.Hostname() == "" || at.User != nil || at.Fragment != "" || at.Scheme != "https" && at.Scheme != "http":
+		r.fault("%s: must be an https URL", field)
+		return "", nil
+	case at.Scheme == "http" && !named && !loopback(at.Hostname()):
+		r.fault("%s: must be https: over http the client's secret or the user's code could be read", field)
+		return "", nil
+	}
+	return text, at
+}
+
+func loopback(host string) bool {
+	addr, err := netip.ParseAddr(host)
+	return host == "localhost" || err == nil && addr.IsLoopback()
+}
+
+func (r *resolver) oidcClient(out *OIDC, spec *egv1alpha1.OIDC) {
+	switch {
+	case (spec.ClientID == nil) == (spec.ClientIDRef == nil):
+		r.fault("%s: set exactly one of clientID and clientIDRef", oidcField)
+	case spec.ClientID != nil:
+		out.ClientID = *spec.ClientID
+	default:
+		out.ClientID = strings.TrimSpace(string(r.secretText(oidcField+".clientIDRef", *spec.ClientIDRef, egv1alpha1.OIDCClientIDKey)))
+	}
+	out.ClientSecret = r.secretText(oidcField+".clientSecret", spec.ClientSecret, egv1alpha1.OIDCClientSecretKey)
+	if out.ClientID == "" || len(out.ClientSecret) == 0 {
+		r.fault("%s: clientID and clientSecret must not be empty", oidcField)
+	}
+}
+
+// secretText reads a Secret's key for Envoy: the authorizer has no use for it.
+func (r *resolver) secretText(field string, ref gatewayv1.SecretObjectReference, key string) []byte {
+	secret, fault := gatewayapi.ReadSecret(r.view, r.referrer("SecurityPolicy"), ref)
+	if fault != "" {
+		r.fault("%s: %s", field, fault)
+		return nil
+	}
+	text, ok := secret.Data[key]
+	if !ok {
+		r.fault("%s: Secret %s needs the key %s", field, ref.Name, key)
+	}
+	return text
+}
+
+// callback takes a URL's path, which may begin with a formatted host.
+var callback = regexp.MustCompile(`\A(?:https?|%[^%]+%)://[^/]+(/[^?#\s]+)\z`)
+
+func (r *resolver) oidcPaths(out *OIDC, spec *egv1alpha1.OIDC) {
+	if spec.RedirectURL != nil {
+		out.RedirectURL = *spec.RedirectURL
+	}
+	if parts := callback.FindStringSubmatch(out.RedirectURL); parts != nil {
+		out.RedirectPath = parts[1]
+	} else {
+		r.fault("%s.redirectURL: must be a URL with a path of its own, such as https://app.example/oauth2/callback", oidcField)
+	}
+	if spec.LogoutPath != nil {
+		out.LogoutPath = *spec.LogoutPath
+	}
+	if !strings.HasPrefix(out.LogoutPath, "/") || len(out.LogoutPath) < 2 || strings.ContainsAny(out.LogoutPath, "?#") || out.LogoutPath == out.RedirectPath {
+		r.fault("%s.logoutPath: must be a path of its own, such as /logout", oidcField)
+	}
+}
+
+// oidcCookies: one policy's session is no other's. A cookie with __Host- can't be set by another host of
+// the domain or over an open line (RFC 6265bis section 4.1.3.2).
+func (r *resolver) oidcCookies(out *OIDC, owner objectName, spec *egv1alpha1.OIDC) {
+	sum := sha256.Sum256([]byte(owner.namespace + "/" + owner.name))
+	out.Cookies = OIDCCookies{Prefix: "__Host-", Suffix: "-" + hex.EncodeToString(sum[:4])}
+	if spec.CookieDomain != nil {
+		out.Cookies.Prefix, out.Cookies.Domain = "__Secure-", *spec.CookieDomain
+	}
+	if names := spec.CookieNames; names != nil {
+		out.Cookies.AccessToken, out.Cookies.IDToken = deref(names.AccessToken), deref(names.IDToken)
+	}
+	for _, name := range []string{out.Cookies.AccessToken, out.Cookies.IDToken} {
+		if name != "" && field.CheckName(name) != nil || name != "" && out.Cookies.AccessToken == out.Cookies.IDToken {
+			r.fault("%s.cookieNames: %q is no name of a cookie, or that of both", oidcField, name)
+		}
+	}
+	if spec.CookieConfig != nil {
+		out.Cookies.SameSite = deref(spec.CookieConfig.SameSite)
+	}
+	if !slices.Contains([]string{"", "Lax", "Strict", "None"}, out.Cookies.SameSite) {
+		r.fault("%s.cookieConfig.sameSite: must be one of Lax, Strict, None", oidcField)
+	}
+}
+
+func (r *resolver) oidcForward(out *OIDC, spec *egv1alpha1.OIDC) {
+	if spec.ForwardIDToken == nil {
+		return
+	}
+	out.ForwardIDToken = strings.ToLower(spec.ForwardIDToken.Header)
+	if err := field.CheckName(out.ForwardIDToken); err != nil {
+		r.fault("%s.forwardIDToken.header: %v", oidcField, err)
+	}
+	if out.ForwardIDToken == "authorization" && out.ForwardAccessToken {
+		r.fault("%s.forwardIDToken.header: Authorization has the access token already (forwardAccessToken); name another header", oidcField)
+	}
+}
+
+// oidcHeaders: who passes the login by must meet a method that is sure to ask for the token.
+func (r *resolver) oidcHeaders(out *OIDC, spec *egv1alpha1.OIDC, jwt *egv1alpha1.JWT) {
+	if spec.DenyRedirect != nil {
+		for i, h := range spec.DenyRedirect.Headers {
+			text := HeaderText{Name: strings.ToLower(h.Name), Type: string(deref(h.Type)), Value: h.Value}
+			if !slices.Contains([]string{"", "Exact", "Prefix", "Suffix", "RegularExpression"}, text.Type) {
+				r.fault("%s.denyRedirect.headers[%d].type: must be one of Exact, Prefix, Suffix, RegularExpression", oidcField, i)
+			}
+			if _, err := regexp.Compile(text.Value); err != nil && text.Type == "RegularExpression" {
+				r.fault("%s.denyRedirect.headers[%d].value: %q is no RE2 expression", oidcField, i, text.Value)
+			}
+			out.Deny = append(out.Deny, text)
+		}
+	}
+	if !deref(spec.PassThroughAuthHeader) {
+		return
+	}
+	if jwt == nil || deref(jwt.Optional) || deref(jwt.FailOpen) {
+		r.fault("%s.passThroughAuthHeader: needs jwt, neither optional nor failOpen: else a header would be enough to pass", oidcField)
+		return
+	}
+	for i := range jwt.Providers {
+		from := jwt.Providers[i].ExtractFrom
+		if from == nil {
+			out.PassThrough = append(out.PassThrough, HeaderText{Name: "authorization", Type: "Prefix", Value: "Bearer "})
+			continue
+		}
+		for _, h := range from.Headers {
+			out.PassThrough = append(out.PassThrough, HeaderText{Name: strings.ToLower(h.Name), Type: "Prefix", Value: deref(h.ValuePrefix)})
+		}
+	}
+	for _, h := range out.PassThrough {
+		if h.Name == out.ForwardIDToken || h.Name == "authorization" && out.ForwardAccessToken {
+			r.fault("%s.passThroughAuthHeader: header %s carries a forwarded token; forward it in another one", oidcField, h.Name)
+		}
+	}
+}

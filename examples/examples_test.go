@@ -3,7 +3,6 @@
 package examples_test
 
 import (
-	"bytes"
 	"fmt"
 	"io"
 	"net"
@@ -12,7 +11,6 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -23,29 +21,10 @@ import (
 
 func TestMain(m *testing.M) { gatewaytest.Main(m) }
 
-// program is an example that runs.
-type program struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (p *program) Write(data []byte) (int, error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.text.Write(data)
-}
-
-// Log returns what the program has logged so far.
-func (p *program) Log() string {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.text.String()
-}
-
 // start runs a program until the test ends and returns when it listens at address, its first flag.
-func start(t *testing.T, path, address string, args ...string) *program {
+func start(t *testing.T, path, address string, args ...string) *gatewaytest.Output {
 	t.Helper()
-	p := &program{}
+	p := &gatewaytest.Output{}
 	command := exec.Command(path, append([]string{"--listen", address}, args...)...)
 	command.Stdout, command.Stderr = p, p
 	command.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
@@ -56,7 +35,7 @@ func start(t *testing.T, path, address string, args ...string) *program {
 		_ = command.Process.Signal(syscall.SIGTERM)
 		_ = command.Wait()
 		if t.Failed() {
-			t.Logf("%s:\n%s", filepath.Base(path), p.Log())
+			t.Logf("%s:\n%s", filepath.Base(path), p.String())
 		}
 	})
 	gatewaytest.Eventually(t, path, func() error {
@@ -73,7 +52,7 @@ func start(t *testing.T, path, address string, args ...string) *program {
 type stage struct {
 	url      string
 	port     int
-	programs map[string]*program
+	programs map[string]*gatewaytest.Output
 }
 
 var portNumber = regexp.MustCompile(`port: (\d+)`)
@@ -110,7 +89,7 @@ func setup(t *testing.T) *stage {
 			return fmt.Sprintf("port: %d", free(strings.TrimPrefix(m, "port: ")))
 		})
 	}
-	s := &stage{programs: map[string]*program{}, port: ports["8080"]}
+	s := &stage{programs: map[string]*gatewaytest.Output{}, port: ports["8080"]}
 	s.url = fmt.Sprintf("http://127.0.0.1:%d", s.port)
 	start(t, filepath.Join(bin, "backend"), fmt.Sprintf("127.0.0.1:%d", ports["9001"]))
 	for _, file := range names {
@@ -165,7 +144,7 @@ func TestOneCommandRunsAnExample(t *testing.T) {
 		fmt.Sprintf("BACKEND_PORT=%d", envoytest.FreePort(t)), fmt.Sprintf("PROCESSOR_PORT=%d", envoytest.FreePort(t)),
 		fmt.Sprintf("GATEHOUSE_ARGS=--admin-address 127.0.0.1:%d --metrics-address 127.0.0.1:%d --envoy-concurrency 1", envoytest.FreePort(t), envoytest.FreePort(t)))
 	command.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	output := &program{}
+	output := &gatewaytest.Output{}
 	out, err := command.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -181,7 +160,7 @@ func TestOneCommandRunsAnExample(t *testing.T) {
 	awaitLine(t, output, read, "curl -si "+url)
 	a := gatewaytest.Await(t, url, 200, "accept-encoding: gzip")
 	if a.Header.Get("Content-Encoding") != "gzip" {
-		t.Errorf("%v\n%s", a.Header, output.Log())
+		t.Errorf("%v\n%s", a.Header, output.String())
 	}
 	if err := command.Process.Signal(syscall.SIGTERM); err != nil {
 		t.Fatal(err)
@@ -195,16 +174,16 @@ func TestOneCommandRunsAnExample(t *testing.T) {
 
 // awaitLine waits for a text in what a command prints, for as long as building may take where nothing is
 // cached.
-func awaitLine(t *testing.T, output *program, ended <-chan struct{}, text string) {
+func awaitLine(t *testing.T, output *gatewaytest.Output, ended <-chan struct{}, text string) {
 	t.Helper()
 	late := time.After(10 * time.Minute)
-	for !strings.Contains(output.Log(), text) {
+	for !strings.Contains(output.String(), text) {
 		select {
 		case <-time.After(20 * time.Millisecond):
 		case <-ended:
-			t.Fatalf("it ended without %q:\n%s", text, output.Log())
+			t.Fatalf("it ended without %q:\n%s", text, output.String())
 		case <-late:
-			t.Fatalf("it hasn't printed %q after 10 minutes:\n%s", text, output.Log())
+			t.Fatalf("it hasn't printed %q after 10 minutes:\n%s", text, output.String())
 		}
 	}
 }

@@ -49,7 +49,7 @@ func tokens(t *testing.T, s *stage) {
 		t.Errorf("%d %s", a.Status, a.Body)
 	}
 	gatewaytest.Eventually(t, "the count", func() error {
-		if text := s.programs["tokens"].Log(); !strings.Contains(text, `"key":"k1","chunks":7,"tokens":17,"complete":true`) {
+		if text := s.programs["tokens"].String(); !strings.Contains(text, `"key":"k1","chunks":7,"tokens":17,"complete":true`) {
 			return fmt.Errorf("log: %s", text)
 		}
 		return nil

@@ -39,7 +39,7 @@ type Gateway struct {
 	cmd    *exec.Cmd
 	ready  chan struct{}
 	ended  chan struct{}
-	output output
+	output Output
 }
 
 // Option changes how a Gateway starts.
@@ -299,18 +299,21 @@ func Eventually(t testing.TB, what string, check func() error) {
 	}
 }
 
-type output struct {
+// Output keeps what programs print. It is used concurrently.
+type Output struct {
 	mu   sync.Mutex
 	text bytes.Buffer
 }
 
-func (o *output) Write(p []byte) (int, error) {
+// Write implements [io.Writer].
+func (o *Output) Write(p []byte) (int, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return o.text.Write(p)
 }
 
-func (o *output) String() string {
+// String returns what was printed so far.
+func (o *Output) String() string {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return o.text.String()

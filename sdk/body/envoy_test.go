@@ -22,40 +22,17 @@ import (
 	"github.com/gatehouse-proxy/gatehouse/sdk/body"
 )
 
-const bootstrap = `
-static_resources:
-  listeners:
-  - name: web
-    address: {socket_address: {address: 127.0.0.1, port_value: %[1]d}}
-    filter_chains:
-    - filters:
-      - name: envoy.filters.network.http_connection_manager
-        typed_config:
-          "@type": type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager
-          stat_prefix: web
-          route_config: {virtual_hosts: [{name: all, domains: ["*"], routes: [{match: {prefix: /}, route: {cluster: upstream, timeout: 120s}}]}]}
-          http_filters:
-          - name: envoy.filters.http.ext_proc
-            typed_config:
-              "@type": type.googleapis.com/envoy.extensions.filters.http.ext_proc.v3.ExternalProcessor
-              grpc_service:
-                envoy_grpc: {cluster_name: processor}
-                timeout: 120s
-                initial_metadata: [{key: x-gatehouse-extproc, value: "v=1; override"}]
-              message_timeout: 20s
-              allow_mode_override: true
-          - name: envoy.filters.http.router
-            typed_config: {"@type": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router}
-  clusters:
-  - name: upstream
-    load_assignment: {cluster_name: upstream, endpoints: [{lb_endpoints: [{endpoint: {address: {socket_address: {address: 127.0.0.1, port_value: %[2]d}}}}]}]}
-  - name: processor
-    typed_extension_protocol_options:
-      envoy.extensions.upstreams.http.v3.HttpProtocolOptions:
-        "@type": type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions
-        explicit_http_config: {http2_protocol_options: {}}
-    load_assignment: {cluster_name: processor, endpoints: [{lb_endpoints: [{endpoint: {address: {pipe: {path: %[3]q}}}}]}]}
-`
+var bootstrap = envoytest.HTTP(`
+- name: envoy.filters.http.ext_proc
+  typed_config:
+    "@type": type.googleapis.com/envoy.extensions.filters.http.ext_proc.v3.ExternalProcessor
+    grpc_service:
+      envoy_grpc: {cluster_name: extension}
+      timeout: 120s
+      initial_metadata: [{key: x-gatehouse-extproc, value: "v=1; override"}]
+    message_timeout: 20s
+    allow_mode_override: true
+`)
 
 // gateway runs an Envoy that has p before the upstream, and returns its URL.
 func gateway(t *testing.T, p sdk.ProcessorFunc, upstream http.HandlerFunc) string {

@@ -3,6 +3,10 @@ package agent
 import (
 	"context"
 	"log/slog"
+	"maps"
+	"strconv"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -16,6 +20,28 @@ type Audit struct {
 	log     *slog.Logger
 	count   *prometheus.CounterVec
 	seconds prometheus.Histogram
+
+	// counters are those of count that were used: to look one up by its labels costs more than a verdict.
+	counters atomic.Pointer[map[outcome]prometheus.Counter]
+	mu       sync.Mutex
+}
+
+// outcome is what verdicts are counted by. Reasons are constants, so there are few.
+type outcome struct {
+	allowed bool
+	reason  string
+}
+
+func (a *Audit) counter(o outcome) prometheus.Counter {
+	if known, found := (*a.counters.Load())[o]; found {
+		return known
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	next := maps.Clone(*a.counters.Load())
+	next[o] = a.count.WithLabelValues(strconv.FormatBool(o.allowed), o.reason)
+	a.counters.Store(&next)
+	return next[o]
 }
 
 // NewAudit returns an Audit. registerer may be nil.
@@ -30,6 +56,7 @@ func NewAudit(log *slog.Logger, registerer prometheus.Registerer) *Audit {
 			Buckets: []float64{1e-5, 2.5e-5, 1e-4, 2.5e-4, 1e-3, 5e-3, 2.5e-2, 0.1, 0.5, 2},
 		}),
 	}
+	a.counters.Store(&map[outcome]prometheus.Counter{})
 	if registerer != nil {
 		registerer.MustRegister(a.count, a.seconds)
 	}
@@ -40,11 +67,7 @@ func NewAudit(log *slog.Logger, registerer prometheus.Registerer) *Audit {
 // access log too, never another header or the query, where credentials may stand.
 func (a *Audit) Verdict(ctx context.Context, r *exchange.Request, v exchange.Verdict, took time.Duration) {
 	a.seconds.Observe(took.Seconds())
-	allowed := "false"
-	if v.Allow {
-		allowed = "true"
-	}
-	a.count.WithLabelValues(allowed, v.Reason).Inc()
+	a.counter(outcome{v.Allow, v.Reason}).Inc()
 	if v.Allow || v.Reply != nil && v.Reply.Status() < 300 { // a preflight's 204 is no denial
 		return
 	}

@@ -64,10 +64,10 @@ func (l *loaded) Check(ctx context.Context, r *exchange.Request) (exchange.Verdi
 	if err != nil || !verdict.Allow {
 		return verdict, err
 	}
-	metadata := make(map[string]any, len(verdict.Metadata)+1)
-	maps.Copy(metadata, verdict.Metadata)
-	metadata[envoy.SealKey] = l.of.Seal
-	verdict.Metadata = metadata
+	if verdict.Metadata == nil {
+		verdict.Metadata = make(map[string]any, 1)
+	}
+	verdict.Metadata[envoy.SealKey] = l.of.Seal // the verdict's map is this request's own
 	return verdict, nil
 }
 

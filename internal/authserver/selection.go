@@ -16,6 +16,7 @@ const (
 	whyNoRoute     = "no route of the files takes the request"
 	whyNoPolicy    = "no policy applies to the request's route; switch the check off for this route in the proxy"
 	whySeveral     = "several listeners take the request under different policies; name one by gatehouse.policy"
+	whyForeign     = "the route's policy has oidc, csrf or extAuth, which are Envoy's part; configure these filters in the proxy and remove them here"
 	whyUnknownName = "the proxy names a policy that isn't among the files"
 )
 
@@ -47,6 +48,9 @@ func byRoute(table *routing.Table, r *exchange.Request) (ref, why string) {
 	found = narrowed(found, func(m *routing.Match) bool { return m.Chain.TLS == request.TLS })
 	if len(found) == 0 {
 		return "", whyNoRoute
+	}
+	if slices.ContainsFunc(found, func(m *routing.Match) bool { return envoy.Guarded(m.Route.Route) }) {
+		return "", whyForeign
 	}
 	ref = envoy.PolicyOf(found[0].Route.Route)
 	for _, m := range found[1:] {

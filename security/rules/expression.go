@@ -44,10 +44,11 @@ var attributes = map[string]*cel.Type{
 
 // environment is shared by all expressions: making one is dear.
 var environment = sync.OnceValues(func() (*cel.Env, error) {
-	options := []cel.EnvOption{
+	options := make([]cel.EnvOption, 0, len(attributes)+5)
+	options = append(options,
 		ext.Strings(), cel.CustomTypeAdapter(adapter{types.DefaultTypeAdapter}), cel.CrossTypeNumericComparisons(true),
 		cel.ParserExpressionSizeLimit(maxExpression), cel.ParserRecursionLimit(64),
-	}
+	)
 	for name, kind := range attributes {
 		options = append(options, cel.Variable(name, kind))
 	}

@@ -120,6 +120,7 @@ func TestAuthChoosesByHostAndPath(t *testing.T) {
 		usersManifest, gatewayManifest(8080), backendManifest("b", 9),
 		route("shop", "shop.example", "matches: ["+prefix("/basic")+"]\n"+to("b")), policyManifest("shop", basicSpec),
 		route("office", "office.example", "matches: ["+prefix("/")+"]\n"+to("b")), policyManifest("office", officeOrLoopback),
+		route("partly", "partly.example", "matches: ["+prefix("/")+"]\n"+to("b")), policyManifest("partly", basicSpec+"\n  csrf: {}"),
 		route("open", "open.example", "matches: ["+prefix("/")+"]\n"+to("b")),
 	}, "\n---\n"))
 	socket := filepath.Join(state, "auth.sock")
@@ -132,18 +133,19 @@ func TestAuthChoosesByHostAndPath(t *testing.T) {
 		header []string
 		want   int
 	}{
-		"a stranger":                     {"/basic", []string{"Host: shop.example"}, 401},
-		"with a port, in capitals":       {"/basic/x?y=1", []string{"Host: SHOP.example:8080"}, 401},
-		"a password":                     {"/basic", []string{"Host: shop.example", basicAlice}, 200},
-		"another host's policy":          {"/basic", []string{"Host: office.example"}, 200},
-		"a path without a route":         {"/other", []string{"Host: shop.example", basicAlice}, 503},
-		"a host without a route":         {"/basic", []string{"Host: nowhere.example", basicAlice}, 503},
-		"a route without a policy":       {"/basic", []string{"Host: open.example", basicAlice}, 503},
-		"dot segments":                   {"/x/../basic", []string{"Host: office.example"}, 503},
-		"escaped":                        {"/%62asic", []string{"Host: office.example"}, 503},
-		"two slashes":                    {"//basic", []string{"Host: office.example"}, 503},
-		"the same, with a password":      {"/x/../basic", []string{"Host: shop.example", basicAlice}, 503},
-		"a named policy is still chosen": {"/named", []string{"Host: office.example"}, 503}, // default/named isn't among the files
+		"a stranger":                       {"/basic", []string{"Host: shop.example"}, 401},
+		"with a port, in capitals":         {"/basic/x?y=1", []string{"Host: SHOP.example:8080"}, 401},
+		"a password":                       {"/basic", []string{"Host: shop.example", basicAlice}, 200},
+		"another host's policy":            {"/basic", []string{"Host: office.example"}, 200},
+		"a path without a route":           {"/other", []string{"Host: shop.example", basicAlice}, 503},
+		"a host without a route":           {"/basic", []string{"Host: nowhere.example", basicAlice}, 503},
+		"a route without a policy":         {"/basic", []string{"Host: open.example", basicAlice}, 503},
+		"a policy that is Envoy's in part": {"/basic", []string{"Host: partly.example", basicAlice}, 503},
+		"dot segments":                     {"/x/../basic", []string{"Host: office.example"}, 503},
+		"escaped":                          {"/%62asic", []string{"Host: office.example"}, 503},
+		"two slashes":                      {"//basic", []string{"Host: office.example"}, 503},
+		"the same, with a password":        {"/x/../basic", []string{"Host: shop.example", basicAlice}, 503},
+		"a named policy is still chosen":   {"/named", []string{"Host: office.example"}, 503}, // default/named isn't among the files
 	} {
 		request := "GET " + test.path + " HTTP/1.1\r\nConnection: close\r\n" + strings.Join(test.header, "\r\n") + "\r\n\r\n"
 		if status, _ := exchangeRaw(t, port, request); status != test.want {

@@ -36,41 +36,41 @@ func (r *Rule) authServers() []*policy.ExtAuth {
 // them. The seal holds all that was asked: the OK for other origins or context extensions, or about another
 // route where servers are told the route, is none.
 func (b *Builder) guard(r *route.Route, rule *Rule, filters map[string]proto.Message) (seal string) {
-	out, asked := &chain.FilterChain{}, ""
+	out, asked := &chain.FilterChain{}, strings.Builder{}
 	name := rule.Name
 	if s := rule.Security; s != nil && s.CSRF != nil {
 		filters[filterCSRF] = csrfPolicy(s.CSRF)
-		asked += filterCSRF + "\x00" + string(marshal(filters[filterCSRF]))
+		asked.WriteString(filterCSRF + "\x00" + string(marshal(filters[filterCSRF])))
 	}
 	if s := rule.Security; s != nil && s.OIDC != nil {
 		filters[filterLogin] = b.login(s.OIDC)
 		if header := s.OIDC.ForwardIDToken; header != "" && header != "authorization" {
 			filters[filterClientAddress] = withoutForged(header)
 		}
-		asked += filterLogin + "\x00" + string(marshal(filters[filterLogin]))
+		asked.WriteString(filterLogin + "\x00" + string(marshal(filters[filterLogin])))
 	}
 	for _, e := range rule.authServers() {
 		name = e.Name
 		filter := userAuthorizer(e)
 		out.Filters = append(out.Filters, &core.TypedExtensionConfig{Name: e.Name, TypedConfig: typed(filter)})
-		asked += e.Name + "\x00" + string(marshal(filter))
+		asked.WriteString(e.Name + "\x00" + string(marshal(filter)))
 		if len(e.ContextExtensions) > 0 {
 			told := &authz.ExtAuthzPerRoute{Override: &authz.ExtAuthzPerRoute_CheckSettings{
 				CheckSettings: &authz.CheckSettings{ContextExtensions: e.ContextExtensions},
 			}}
 			// Per route filters of a chain are found by their names, as those of the connection manager are.
 			filters[e.Name] = told
-			asked += string(marshal(told))
+			asked.WriteString(string(marshal(told)))
 		}
 		if e.RouteMetadata {
 			r.Metadata = routeMetadata(rule.Object)
-			asked += string(marshal(r.Metadata))
+			asked.WriteString(string(marshal(r.Metadata)))
 		}
 	}
-	if asked == "" {
+	if asked.Len() == 0 {
 		return ""
 	}
-	seal = b.seal("guards", asked)
+	seal = b.seal("guards", asked.String())
 	mark := &setmetadata.Config{Metadata: []*setmetadata.Metadata{{
 		MetadataNamespace: gatehouseNamespace, AllowOverwrite: true,
 		Value: &structpb.Struct{Fields: map[string]*structpb.Value{guardsKey: structpb.NewStringValue(seal)}},

@@ -83,7 +83,7 @@ func optional(d time.Duration) *durationpb.Duration {
 }
 
 func headerTexts(all []policy.HeaderText) []*route.HeaderMatcher {
-	var out []*route.HeaderMatcher
+	out := make([]*route.HeaderMatcher, 0, len(all))
 	for _, h := range all {
 		text := exact(h.Value)
 		switch h.Type {

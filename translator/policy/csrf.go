@@ -38,7 +38,7 @@ func (r *resolver) csrf(spec *egv1alpha1.CSRF) *CSRF {
 			r.fault("%s.shadowFraction: must be between none and all of the requests", field)
 			return out
 		}
-		out.ShadowPerMillion = uint32(int64(f.Numerator) * 1_000_000 / denominator)
+		out.ShadowPerMillion = uint32(int64(f.Numerator) * 1_000_000 / denominator) //nolint:gosec // between 0 and a million
 	}
 	return out
 }

@@ -1,7 +1,7 @@
 package resource
 
 import (
-	"net/http"
+	"slices"
 	"strings"
 
 	egv1alpha1 "github.com/envoyproxy/gateway/api/v1alpha1"
@@ -26,11 +26,15 @@ func (r *reader) extAuth(at path, auth *egv1alpha1.ExtAuth, own *ExtAuthOwn) {
 	if body := auth.BodyToExtAuth; body != nil && body.MaxRequestBytes < 1 {
 		r.fault(at.to("bodyToExtAuth", "maxRequestBytes"), "must be at least 1")
 	}
-	// Envoy knows the statuses that have a name.
-	if s := auth.StatusOnError; s != nil && (*s < 400 || *s > 599 || *s == http.StatusTeapot || *s == http.StatusTooEarly ||
-		*s == http.StatusUnavailableForLegalReasons || http.StatusText(int(*s)) == "") {
+	if s := auth.StatusOnError; s != nil && !slices.Contains(errorStatuses, *s) {
 		r.fault(at.to("statusOnError"), "must be a status of an error, 4xx or 5xx")
 	}
+}
+
+// errorStatuses are those that Envoy knows.
+var errorStatuses = []int32{
+	400, 401, 402, 403, 404, 405, 406, 407, 408, 409, 410, 411, 412, 413, 414, 415, 416, 417, 421, 422, 423, 424, 426, 428, 429, 431,
+	500, 501, 502, 503, 504, 505, 506, 507, 508, 510, 511,
 }
 
 func (r *reader) httpAuth(at path, auth *egv1alpha1.ExtAuth, own *ExtAuthOwn) {

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -19,7 +20,59 @@ import (
 	"github.com/gatehouse-proxy/gatehouse/internal/gatewaytest"
 )
 
-func TestMain(m *testing.M) { gatewaytest.Main(m) }
+func TestMain(m *testing.M) {
+	code := m.Run()
+	if bin != "" {
+		_ = os.RemoveAll(bin)
+	}
+	os.Exit(code)
+}
+
+var (
+	bin      string
+	build    sync.Once
+	buildErr error
+)
+
+// programs builds gatehouse and all examples once, and returns where: linking takes longer than all tests.
+func programs(t *testing.T, names []string) string {
+	t.Helper()
+	build.Do(func() {
+		if bin, buildErr = os.MkdirTemp("", "gatehouse-examples-"); buildErr != nil {
+			return
+		}
+		args := []string{"./examples/backend"}
+		for _, name := range names {
+			args = append(args, "./examples/"+name)
+		}
+		for dir, packages := range map[string][]string{bin: {"./cmd/gatehouse"}, filepath.Join(bin, "examples"): args} {
+			command := exec.Command("go", append([]string{"build", "-o", dir + "/"}, packages...)...)
+			command.Dir = ".."
+			if out, err := command.CombinedOutput(); err != nil {
+				buildErr = fmt.Errorf("%w\n%s", err, out)
+				return
+			}
+		}
+		buildErr = os.Setenv(gatewaytest.BinaryVariable, filepath.Join(bin, "gatehouse"))
+	})
+	if buildErr != nil {
+		t.Fatal(buildErr)
+	}
+	return bin
+}
+
+// examples are the names of the examples that have a manifest.
+func examples(t *testing.T) (names []string) {
+	t.Helper()
+	files, err := filepath.Glob("*/policy.yaml")
+	if err != nil || len(files) == 0 {
+		t.Fatal("no examples", err)
+	}
+	for _, file := range files {
+		names = append(names, filepath.Dir(file))
+	}
+	return names
+}
 
 // start runs a program until the test ends and returns when it listens at address, its first flag.
 func start(t *testing.T, path, address string, args ...string) *gatewaytest.Output {
@@ -60,18 +113,8 @@ var portNumber = regexp.MustCompile(`port: (\d+)`)
 // setup builds and starts the examples. Each port of the manifests becomes a free one.
 func setup(t *testing.T) *stage {
 	t.Helper()
-	bin := t.TempDir()
-	names, err := filepath.Glob("*/policy.yaml")
-	if err != nil || len(names) == 0 {
-		t.Fatal("no examples", err)
-	}
-	build := []string{"build", "-o", bin + "/", "./backend"}
-	for _, name := range names {
-		build = append(build, "./"+filepath.Dir(name))
-	}
-	if out, err := exec.CommandContext(t.Context(), "go", build...).CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
+	names := examples(t)
+	bin := filepath.Join(programs(t, names), "examples")
 	ports := map[string]int{}
 	free := func(number string) int {
 		if ports[number] == 0 {
@@ -80,21 +123,24 @@ func setup(t *testing.T) *stage {
 		return ports[number]
 	}
 	manifests := map[string]string{}
-	for _, file := range append(names, "gateway.yaml") {
+	for _, name := range append(names, "gateway") {
+		file := filepath.Join(name, "policy.yaml")
+		if name == "gateway" {
+			file = "gateway.yaml"
+		}
 		text, err := os.ReadFile(file)
 		if err != nil {
 			t.Fatal(err)
 		}
-		manifests[strings.ReplaceAll(file, "/", "-")] = portNumber.ReplaceAllStringFunc(string(text), func(m string) string {
+		manifests[name+".yaml"] = portNumber.ReplaceAllStringFunc(string(text), func(m string) string {
 			return fmt.Sprintf("port: %d", free(strings.TrimPrefix(m, "port: ")))
 		})
 	}
 	s := &stage{programs: map[string]*gatewaytest.Output{}, port: ports["8080"]}
 	s.url = fmt.Sprintf("http://127.0.0.1:%d", s.port)
 	start(t, filepath.Join(bin, "backend"), fmt.Sprintf("127.0.0.1:%d", ports["9001"]))
-	for _, file := range names {
-		name := filepath.Dir(file)
-		text, _ := os.ReadFile(file)
+	for _, name := range names {
+		text, _ := os.ReadFile(filepath.Join(name, "policy.yaml"))
 		address := ""
 		for _, m := range portNumber.FindAllStringSubmatch(string(text), -1) {
 			address = fmt.Sprintf("127.0.0.1:%d", ports[m[1]])
@@ -140,7 +186,7 @@ func TestOneCommandRunsAnExample(t *testing.T) {
 	port := envoytest.FreePort(t)
 	temp := envoytest.SocketDir(t)
 	command := exec.Command("./run.sh", "compress")
-	command.Env = append(os.Environ(), "TMPDIR="+temp, "ENVOY="+envoytest.Binary(t), fmt.Sprintf("PORT=%d", port),
+	command.Env = append(os.Environ(), "TMPDIR="+temp, "BIN="+programs(t, examples(t)), "ENVOY="+envoytest.Binary(t), fmt.Sprintf("PORT=%d", port),
 		fmt.Sprintf("BACKEND_PORT=%d", envoytest.FreePort(t)), fmt.Sprintf("PROCESSOR_PORT=%d", envoytest.FreePort(t)),
 		fmt.Sprintf("GATEHOUSE_ARGS=--admin-address 127.0.0.1:%d --metrics-address 127.0.0.1:%d --envoy-concurrency 1", envoytest.FreePort(t), envoytest.FreePort(t)))
 	command.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}

@@ -91,6 +91,8 @@ var causes = map[error]string{
 	exchange.ErrTooSlow:  "deadline",
 	exchange.ErrNeeds:    "needs",
 	exchange.ErrBadEdit:  "bad_edit",
+	ErrNoConfiguration:   "configuration",
+	ErrBadConfiguration:  "configuration",
 	ErrOverloaded:        "overloaded",
 	ErrNotReady:          "not_ready",
 }

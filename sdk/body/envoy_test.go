@@ -150,6 +150,16 @@ func TestToolsThroughEnvoy(t *testing.T) {
 			t.Errorf("a part of %s: %d %s", coding, a.StatusCode, got)
 		}
 	}
+	for path := range tools {
+		answer, err := http.Get(url + path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if data, err := io.ReadAll(answer.Body); err != nil || answer.StatusCode != http.StatusOK || len(data) != 0 {
+			t.Errorf("no body, %s: %d %q, %v", path, answer.StatusCode, data, err)
+		}
+		_ = answer.Body.Close()
+	}
 	for name, c := range map[string]struct {
 		path, text, coding string
 		status             int

@@ -41,7 +41,7 @@ spec:
 		"forbidden Rego builtin": {spec: rego(`"package envoy.authz\nimport rego.v1\nallow if http.send({}).status == 200"`), said: "http.send"},
 		"missing ConfigMap":      {spec: "  opa: {modules: [{type: ValueRef, valueRef: {group: \"\", kind: ConfigMap, name: rules}}]}", said: "ConfigMap default/rules doesn't exist"},
 		"unknown field":          {spec: basicSpec + "\n  basicAuht: {}", said: "basicAuth"},
-		"unsupported method":     {spec: "  csrf: {}", said: "csrf"},
+		"unsupported rule":       {spec: "  authorization: {defaultAction: Allow, rules: [{action: Deny, principal: {clientIPGeoLocations: [{country: SE}]}}]}", said: "clientIPGeoLocations"},
 		"API key with a newline": {spec: keySpec, said: "line break", extra: strings.Replace(keysManifest, "key-of-ci", `"hash-in-file\n"`, 1)},
 		"one client twice": {
 			spec: strings.Replace(keySpec, "{name: keys}", "{name: keys}, {name: more}", 1), said: "billing",

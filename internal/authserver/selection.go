@@ -35,7 +35,10 @@ func byRoute(table *routing.Table, r *exchange.Request) (ref, why string) {
 	for name, value := range r.Header.All() {
 		request.Header = append(request.Header, exchange.Field{Name: name, Value: value})
 	}
-	found := table.Find(request)
+	found, err := table.Find(request)
+	if err != nil {
+		return "", err.Error()
+	}
 	for _, m := range found {
 		// Another reader than this table's may see another path.
 		if m.Status != 0 || m.Path != r.Path() {

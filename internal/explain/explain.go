@@ -128,6 +128,9 @@ func (g *Gateway) follow(ctx context.Context, r *Request, request *routing.Reque
 		return
 	}
 	g.act(match.Route, w, out)
+	if match.Route.GetRedirect() != nil {
+		out.Verdict.Location = location(request, match.Path, match.Route)
+	}
 	if out.Verdict.Outcome == Forwarded {
 		out.Upstream = upstream(match, &out.Verdict)
 	}

@@ -5,5 +5,5 @@
 //	table, err := routing.New(snapshot)
 //	match, err := table.Match(&routing.Request{Port: 8080, Method: "GET", Authority: "a.example", Path: "/"})
 //
-// A condition that this package doesn't know is an error, never a guess.
+// A condition that this package doesn't know is an error of the requests that meet it, never a guess.
 package routing

@@ -56,7 +56,8 @@ type Match struct {
 // ErrNoListener indicates a port that nothing listens on, or on which a connection finds no filter chain.
 var ErrNoListener = errors.New("no listener takes the connection")
 
-// Match finds the route of a request. The error is ErrNoListener, with what there is instead.
+// Match finds the route of a request. The error is ErrNoListener, with what there is instead, or names a
+// route on the way whose conditions this package doesn't know.
 func (t *Table) Match(r *Request) (*Match, error) {
 	socket, err := t.socket(r)
 	if err != nil {
@@ -66,53 +67,60 @@ func (t *Table) Match(r *Request) (*Match, error) {
 	if chain == nil || chain.Manager == nil {
 		return nil, fmt.Errorf("%w: %s has no HTTP filter chain for the server name %q", ErrNoListener, socket.Name, r.ServerName)
 	}
-	return take(socket, chain, r), nil
+	return take(socket, chain, r)
 }
 
 // Find returns what each HTTP filter chain would do with a request, whatever its address: for a proxy that
-// isn't the one of this table. Chains without a route for it are left out.
-func (t *Table) Find(r *Request) []*Match {
+// isn't the one of this table. Chains without a route for it are left out. The error is Match's.
+func (t *Table) Find(r *Request) ([]*Match, error) {
 	var all []*Match
 	for _, socket := range t.Sockets {
 		for _, chain := range socket.Chains {
 			if chain.Manager == nil || socket.UDP {
 				continue
 			}
-			if m := take(socket, chain, r); m.Route != nil || m.Status != 0 {
+			m, err := take(socket, chain, r)
+			if err != nil {
+				return nil, err
+			}
+			if m.Route != nil || m.Status != 0 {
 				all = append(all, m)
 			}
 		}
 	}
-	return all
+	return all, nil
 }
 
-func take(socket *Socket, chain *Chain, r *Request) *Match {
+func take(socket *Socket, chain *Chain, r *Request) (*Match, error) {
 	out := &Match{Socket: socket, Chain: chain, Path: r.Path, Header: received(chain.Manager, r)}
 	if out.Status, out.Why = refused(chain.Manager, r); out.Status != 0 {
-		return out
+		return out, nil
 	}
 	if r.Path != "*" {
 		if out.Path, out.Status = normalised(chain.Manager, r.Path); out.Status != 0 {
 			out.Why = "the path isn't in its normal form"
-			return out
+			return out, nil
 		}
 	}
 	if out.Client, out.Status = client(chain.Manager, r); out.Status != 0 {
 		out.Why = "the header that tells the client's address is missing or isn't an address"
-		return out
+		return out, nil
 	}
 	out.Host = chain.host(r.Authority)
 	if out.Host == nil {
-		return out
+		return out, nil
 	}
 	s := seen(r, out)
 	for _, candidate := range out.Host.Routes {
+		if candidate.unknown != nil {
+			return nil, candidate.unknown
+		}
 		if candidate.conditions.hold(s) {
 			out.Route = candidate
 			break
 		}
 	}
-	return out
+	return out, nil
 }
 
 // socket prefers a listener on the very address of the request.

@@ -66,10 +66,11 @@ type Route struct {
 	*route.Route
 
 	conditions conditions
+	unknown    error // what of its conditions this package doesn't know
 }
 
-// New reads a snapshot. The error names a resource that can't be read or that has a condition which
-// this package doesn't know.
+// New reads a snapshot. The error names a resource that can't be read. A route with a condition that this
+// package doesn't know is an error of the requests that meet it.
 func New(snap *snapshot.Snapshot) (*Table, error) {
 	configs := map[string]*route.RouteConfiguration{}
 	for _, r := range snap.Resources[snapshot.Route] {
@@ -86,9 +87,7 @@ func New(snap *snapshot.Snapshot) (*Table, error) {
 	table := &Table{clusters: known}
 	hosts := map[string][]*Host{}
 	for name, config := range configs {
-		if hosts[name], err = readHosts(config); err != nil {
-			return nil, fmt.Errorf("route configuration %s: %w", name, err)
-		}
+		hosts[name] = readHosts(config)
 	}
 	for _, r := range snap.Resources[snapshot.Listener] {
 		l := &listener.Listener{}
@@ -104,22 +103,22 @@ func New(snap *snapshot.Snapshot) (*Table, error) {
 	return table, nil
 }
 
-func readHosts(config *route.RouteConfiguration) ([]*Host, error) {
+func readHosts(config *route.RouteConfiguration) []*Host {
 	var hosts []*Host
 	for _, vh := range config.GetVirtualHosts() {
 		var routes []*Route
 		for _, r := range vh.GetRoutes() {
 			compiled, err := compile(r.GetMatch())
 			if err != nil {
-				return nil, fmt.Errorf("route %s: %w", r.GetName(), err)
+				err = fmt.Errorf("route %s: %w", r.GetName(), err)
 			}
-			routes = append(routes, &Route{Route: r, conditions: compiled})
+			routes = append(routes, &Route{Route: r, conditions: compiled, unknown: err})
 		}
 		for _, domain := range vh.GetDomains() {
 			hosts = append(hosts, &Host{Domain: domain, Routes: routes})
 		}
 	}
-	return hosts, nil
+	return hosts
 }
 
 func readSocket(l *listener.Listener, configs map[string]*route.RouteConfiguration, hosts map[string][]*Host) (*Socket, error) {

@@ -36,7 +36,13 @@ func guardedSite(t *testing.T, port, backend int) (manifests map[string]string, 
 		routeManifest("open", prefix("/open"), "b"), routeManifest("nowhere", prefix("/nowhere"), "missing"),
 		route("moved", "", "matches: ["+prefix("/moved")+"]\nfilters: [{type: RequestRedirect, requestRedirect: {path: {type: ReplaceFullPath, replaceFullPath: /open}}}]"),
 	}
-	paths := []string{"/open", "/open//x", "/a%2fb", "/moved", "/nowhere", "/else", "/"}
+	for name, filter := range map[string]string{
+		"prefix": "path: {type: ReplacePrefixMatch, replacePrefixMatch: /new}", "root": "path: {type: ReplacePrefixMatch, replacePrefixMatch: /}",
+		"secure": "scheme: https, statusCode: 301", "other": "hostname: other.example, port: 8443",
+	} {
+		all = append(all, route(name, "", "matches: ["+prefix("/"+name)+"]\nfilters: [{type: RequestRedirect, requestRedirect: {"+filter+"}}]"))
+	}
+	paths := []string{"/prefix/x?y=1", "/prefix", "/root/x", "/root", "/secure/a?b", "/other", "/open", "/open//x", "/a%2fb", "/moved", "/nowhere", "/else", "/"}
 	for _, s := range site {
 		all = append(all, routeManifest(s.name, prefix("/"+s.name), "b"), policyManifest(s.name, s.spec))
 		paths = append(paths, "/"+s.name)
@@ -114,6 +120,9 @@ func disagreement(got *explain.Explanation, sent gatewaytest.Answer) string {
 		if want := strings.Join(sent.Header.Values(name), ", "); v.ResponseHeaders[name] != want {
 			return fmt.Sprintf("%s: %q, the gateway %q", name, v.ResponseHeaders[name], want)
 		}
+	}
+	if v.Outcome != explain.Forwarded && v.Location != sent.Header.Get("location") && v.GRPCStatus == nil {
+		return fmt.Sprintf("location %q, the gateway %q", v.Location, sent.Header.Get("location"))
 	}
 	if v.GRPCStatus != nil && sent.Header.Get("grpc-status") != fmt.Sprint(*v.GRPCStatus) {
 		return fmt.Sprintf("grpc-status %d, the gateway %q", *v.GRPCStatus, sent.Header.Get("grpc-status"))

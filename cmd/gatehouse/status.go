@@ -14,7 +14,6 @@ import (
 
 	"github.com/gatehouse-proxy/gatehouse/internal/standalone"
 	"github.com/gatehouse-proxy/gatehouse/translator/kubestatus"
-	"github.com/gatehouse-proxy/gatehouse/translator/resource"
 )
 
 func newStatus() *cobra.Command {
@@ -43,7 +42,7 @@ condition Programmed is Unknown then. The exit code is 1 if something doesn't wo
 			if len(paths) > 0 {
 				objects, faulty, err = fileStatuses(cmd.ErrOrStderr(), paths)
 			} else {
-				objects, err = askStatuses(cmd.Context(), cmd.ErrOrStderr(), server)
+				objects, faulty, err = askStatuses(cmd.Context(), cmd.ErrOrStderr(), server)
 			}
 			if err != nil {
 				return err
@@ -97,25 +96,23 @@ func fileStatuses(diagnostics io.Writer, paths []string) (objects []kubestatus.O
 	if err != nil {
 		return nil, false, err
 	}
-	for _, p := range checked.Problems {
-		if p.Key == (resource.Key{}) {
-			fmt.Fprintln(diagnostics, p)
-			faulty = true
-		}
+	for _, p := range kubestatus.Untold(checked.Set, checked.Problems) {
+		fmt.Fprintln(diagnostics, p)
+		faulty = true
 	}
 	objects = checked.Statuses()
 	kubestatus.Stamp(objects, nil, time.Now())
 	return objects, faulty, nil
 }
 
-func askStatuses(ctx context.Context, diagnostics io.Writer, server string) ([]kubestatus.Object, error) {
-	var objects []kubestatus.Object
+func askStatuses(ctx context.Context, diagnostics io.Writer, server string) (objects []kubestatus.Object, faulty bool, err error) {
 	header, err := ask(ctx, server, http.MethodGet, "/api/status", nil, &objects)
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	for _, note := range header.Values(standalone.NoteHeader) {
 		fmt.Fprintln(diagnostics, note)
+		faulty = true
 	}
-	return objects, nil
+	return objects, faulty, nil
 }

@@ -101,10 +101,8 @@ func (s *statuses) objects(ctx context.Context) (objects []kubestatus.Object, no
 	if s.result == nil {
 		return []kubestatus.Object{}, notes
 	}
-	for _, p := range s.problems {
-		if p.Key.Name == "" {
-			notes = append(notes, oneLine(p.String()))
-		}
+	for _, p := range kubestatus.Untold(s.set, s.problems) {
+		notes = append(notes, oneLine(p.String()))
 	}
 	notes = append(notes, unplaced(s.result, now.rejections)...)
 	facts := runtimeFacts(s.result, s.faults, s.refusals, now.rejections, now.keySets)

@@ -158,6 +158,8 @@ func TestStatusOfFiles(t *testing.T) {
 	t.Parallel()
 	good := writeFile(t, gatewayManifest(freePort(t)))
 	bad := writeFile(t, gatewayManifest(freePort(t))+"\n---\n"+routeManifest("r", prefix("/"), "missing"))
+	twice := writeFile(t, gatewayManifest(freePort(t))+"\n---\n"+gatewayManifest(freePort(t)))
+	secret := writeFile(t, gatewayManifest(freePort(t))+"\n---\n"+strings.Replace(usersManifest, ".htpasswd: |", "x: 7\n  .htpasswd: |", 1))
 	for name, test := range map[string]struct {
 		args []string
 		code int
@@ -167,6 +169,8 @@ func TestStatusOfFiles(t *testing.T) {
 		"yaml":             {[]string{"-f", good, "-o", "yaml"}, 0, "reason: Pending"},
 		"json":             {[]string{"-f", good, "-o", "json"}, 0, `"supportedKinds"`},
 		"fault":            {[]string{"-f", bad}, 1, "BackendNotFound"},
+		"name taken":       {[]string{"-f", twice}, 1, "is already defined at"},
+		"broken Secret":    {[]string{"-f", secret}, 1, "Secret default/users: stringData"},
 		"unknown format":   {[]string{"-f", good, "-o", "xml"}, 2, "xml"},
 		"files and server": {[]string{"-f", good, "--server", "127.0.0.1:1"}, 2, "choose one"},
 		"bad address":      {[]string{"--server", "x"}, 2, "host:port"},

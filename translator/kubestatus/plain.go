@@ -46,3 +46,16 @@ func (r *renderer) unreadable() {
 		r.add(key, generation, Status{Conditions: render(gather(conditions), generation)})
 	}
 }
+
+// Untold returns the problems of reading that no status tells: of what can't be identified, of kinds without
+// status, and of objects that are used in another form, the last good one or that of another document.
+func Untold(set *resource.Set, problems []resource.Problem) []resource.Problem {
+	var all []resource.Problem
+	for _, p := range problems {
+		_, there := set.Origin(p.Key)
+		if p.Key.Name == "" || rank(p.Key.Kind) == len(kinds) || there && set.Invalid(p.Key) == "" {
+			all = append(all, p)
+		}
+	}
+	return all
+}

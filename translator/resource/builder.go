@@ -14,14 +14,17 @@ import (
 // kind: List. Immutable; the same Document may be added to many Builders, also at once.
 type Document struct {
 	entries []entry
-	broken  bool
+	broken  bool // a syntax error
+	// unplaced is set if a policy or route with a fault names nothing that it is for.
+	unplaced bool
 	// faults and notes that belong to no entry.
 	faults []finding
 	notes  []finding
 }
 
-// Broken reports whether the text has a syntax error, so that what it holds isn't known.
-func (d *Document) Broken() bool { return d.broken }
+// Broken reports whether what the text means isn't known: it has a syntax error, or a fault and doesn't say
+// which Gateway or route it is for.
+func (d *Document) Broken() bool { return d.broken || d.unplaced }
 
 // Lost reports whether the text has a syntax error and doesn't even tell which object it is: then nothing can
 // stand for it, neither to refuse what it was to protect nor to keep what it was to take.
@@ -99,7 +102,7 @@ func (a addition) rank() int {
 	switch {
 	case a.old:
 		return 1
-	case a.document.broken:
+	case a.document.Broken():
 		return 2
 	}
 	return 0

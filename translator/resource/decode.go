@@ -154,6 +154,7 @@ func (r *reader) read(object map[string]any, d *Document) {
 		e.object = nil
 	}
 	setInvalid(e.object, e.invalid)
+	d.unplaced = d.unplaced || e.invalid != "" && !kind.placed(object)
 	if e.object != nil && kind.targeted {
 		e.sum = digest(object)
 		e.twin = sync.OnceValue(func() Object { return twin(kind, object, e.sum) })

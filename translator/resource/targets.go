@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 )
 
 // What a policy with a fault is still good for: to name what must not be served without it.
@@ -71,6 +72,28 @@ func (r *reader) misspeltKeys(at path, object map[string]any, known []string) {
 		}
 		delete(object, key)
 	}
+}
+
+// placed reports whether an object of a kind that is for others says for which.
+func (k *kind) placed(object map[string]any) bool {
+	spec, _ := object["spec"].(map[string]any)
+	fields := targetFields
+	switch {
+	case k.targeted:
+	case strings.HasSuffix(k.name, "Route"):
+		fields = []string{"parentRefs"}
+	default:
+		return true
+	}
+	return slices.ContainsFunc(fields, func(field string) bool {
+		switch value := spec[field].(type) {
+		case map[string]any:
+			return len(value) > 0
+		case []any:
+			return len(value) > 0
+		}
+		return false
+	})
 }
 
 // targetsOnly returns what a policy without usable spec must still tell.

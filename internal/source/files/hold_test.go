@@ -121,3 +121,29 @@ func TestMissingPathKeepsWhatItHeld(t *testing.T) {
 	write(t, dir+"/policies/q.yaml", service("other"))
 	await(t, updates, "a other")
 }
+
+// TestPolicyThatLosesItsTargetKeepsWhatItWas: a slip in the name of a field leaves nothing of what it was for.
+func TestPolicyThatLosesItsTargetKeepsWhatItWas(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	policy := "apiVersion: gateway.envoyproxy.io/v1alpha1\nkind: SecurityPolicy\nmetadata: {name: p}\nspec:\n" +
+		"  targetRefs: [{group: gateway.networking.k8s.io, kind: HTTPRoute, name: r}]\n  basicAuth: {users: {name: u}}\n"
+	route := "apiVersion: gateway.networking.k8s.io/v1\nkind: HTTPRoute\nmetadata: {name: r}\nspec:\n  parentRefs: [{name: gw}]\n  rules: [{matches: [{path: {value: /r}}]}]\n"
+	write(t, dir+"/all.yaml", policy+"---\n"+route)
+	source := open(t, dir)
+	before, _ := load(t, source)
+	write(t, dir+"/all.yaml", strings.ReplaceAll(policy+"---\n"+route, "spec:", "spec: {}\nspcc:"))
+	after, problems := load(t, source)
+	was, _ := before.SecurityPolicies.Get("default", "p")
+	is, ok := after.SecurityPolicies.Get("default", "p")
+	if !ok || was != is {
+		t.Errorf("the policy is %+v", is)
+	}
+	wasRoute, _ := before.HTTPRoutes.Get("default", "r")
+	if is, ok := after.HTTPRoutes.Get("default", "r"); !ok || wasRoute != is {
+		t.Errorf("the route is %+v", is)
+	}
+	if len(problems) < 2 {
+		t.Errorf("problems %v", problems)
+	}
+}

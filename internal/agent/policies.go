@@ -133,7 +133,7 @@ func (p *policies) sweep(now time.Time) {
 		}
 		delete(p.leaving, ref)
 		if l, ok := p.loaded.LoadAndDelete(ref); ok {
-			l.(*loaded).policy.Close()
+			l.(*loaded).policy.Close() //nolint:forcetypeassert // nothing else is in the map
 		}
 	}
 }

@@ -78,7 +78,7 @@ func TestS24S25S26ValidTokensOutliveAHostileKeyServer(t *testing.T) {
 		"65 keys":        write(keySet(t, many(t, 65)...)),
 		"redirect to a file": func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Location", "file:///etc/passwd")
-			w.WriteHeader(302)
+			w.WriteHeader(http.StatusFound)
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -47,7 +47,7 @@ func (c *cache) get(key []byte, caller *identity.Identity) (Outcome, bool) {
 	if table == nil {
 		return Outcome{}, false
 	}
-	bucket := &(*table)[maphash.Bytes(c.seed, key)&uint64(len(*table)-1)]
+	bucket := &(*table)[maphash.Bytes(c.seed, key)&uint64(len(*table)-1)] //nolint:gosec // never empty
 	for i := range bucket {
 		if e := bucket[i].Load(); e != nil && e.is(string(key), caller) {
 			outcome := e.outcome
@@ -88,7 +88,7 @@ func (c *cache) put(key []byte, caller *identity.Identity, outcome *Outcome) {
 
 // insert takes the place of the same key, a free one, or one after the other.
 func (c *cache) insert(table []set, e *entry) {
-	bucket := &table[maphash.String(c.seed, e.key)&uint64(len(table)-1)]
+	bucket := &table[maphash.String(c.seed, e.key)&uint64(len(table)-1)] //nolint:gosec // never empty
 	for i := range bucket {
 		if old := bucket[i].Load(); old == nil || old.is(e.key, e.caller) {
 			bucket[i].Store(e)

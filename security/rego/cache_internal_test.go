@@ -58,7 +58,7 @@ func anyRequest(r *rand.Rand) *exchange.Request {
 	pick := func(values ...string) string { return values[r.IntN(len(values))] }
 	addresses := []netip.Addr{{}, netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("::ffff:192.0.2.1"), netip.MustParseAddr("2001:db8::1"), netip.MustParseAddr("fe80::1%a")}
 	address := func() netip.Addr { return addresses[r.IntN(len(addresses))] }
-	port := func() netip.AddrPort { return netip.AddrPortFrom(address(), uint16(r.IntN(2))) } //nolint:gosec // 0 or 1
+	port := func() netip.AddrPort { return netip.AddrPortFrom(address(), uint16(r.IntN(2))) }
 	var fields []exchange.Field
 	for range r.IntN(4) {
 		fields = append(fields, exchange.Field{Name: pick("x-a", "X-A", "cookie", "x-b"), Value: pick("", "a", "a,b", "b", "a; b", "\x01a", "\xff")})
@@ -91,7 +91,7 @@ func TestS30RequestsThatDifferInAReadPartNeverShareAKey(t *testing.T) {
 			if p.cache == nil {
 				t.Fatalf("%s and %s: not remembered", first, second)
 			}
-			random := rand.New(rand.NewPCG(uint64(i), 7)) //nolint:gosec // the same requests each time
+			random := rand.New(rand.NewPCG(uint64(i), 7))
 			byKey := map[string]seen{}
 			for range 300 {
 				r, caller := anyRequest(random), everybody[random.IntN(len(everybody))]

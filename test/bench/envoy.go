@@ -11,7 +11,7 @@ type object = map[string]any
 // bootstrap has a listener for each row: cors, ext_authz as Gatehouse configures it, and a router that
 // answers by itself, so that no backend takes part.
 func (b *bench) bootstrap() object {
-	listeners, clusters := []object{}, []object{}
+	listeners, clusters := make([]object, 0, len(b.rows)), make([]object, 0, len(b.rows))
 	for i, r := range b.rows {
 		cluster := fmt.Sprintf("row-%d", i)
 		clusters = append(clusters, object{

@@ -42,7 +42,7 @@ func (b *bench) load(ctx context.Context, r *row) (sample, error) {
 	clients.Wait()
 	took := time.Since(start)
 	serverAfter, envoyAfter, err := b.times(r)
-	if err := errors.Join(append(faults, err, ctx.Err())...); err != nil {
+	if err := errors.Join(errors.Join(faults...), err, ctx.Err()); err != nil {
 		return sample{}, fmt.Errorf("%s: %w", r.name, err)
 	}
 	all := slices.Concat(latencies...)

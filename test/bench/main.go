@@ -57,7 +57,7 @@ func run(ctx context.Context, s settings) (err error) {
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 	r := &bench{settings: s, dir: dir}
-	defer func() { err = errors.Join(err, r.stop()) }()
+	defer r.stop()
 	if err := r.start(ctx, binary); err != nil {
 		return err
 	}

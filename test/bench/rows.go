@@ -72,7 +72,7 @@ func (b *bench) start(ctx context.Context, binary string) error {
 		if err := os.WriteFile(spec, text, 0o600); err != nil {
 			return err
 		}
-		r.server = exec.CommandContext(ctx, self, r.socket, spec)
+		r.server = exec.CommandContext(ctx, self, r.socket, spec) //nolint:gosec // this program itself
 		r.server.Env = append(os.Environ(), roleVariable+"="+r.role)
 		r.server.Stderr = os.Stderr
 		if err := r.server.Start(); err != nil {
@@ -90,7 +90,7 @@ func (b *bench) start(ctx context.Context, binary string) error {
 	if err := os.WriteFile(config, text, 0o600); err != nil {
 		return err
 	}
-	b.envoy = exec.CommandContext(ctx, binary, "-c", config, "--concurrency", "1", "--log-level", "error", "--base-id", strconv.Itoa(os.Getpid()))
+	b.envoy = exec.CommandContext(ctx, binary, "-c", config, "--concurrency", "1", "--log-level", "error", "--base-id", strconv.Itoa(os.Getpid())) //nolint:gosec // the Envoy that was asked for
 	var words bytes.Buffer
 	b.envoy.Stderr = &words
 	if err := b.envoy.Start(); err != nil {
@@ -130,18 +130,19 @@ func (r *row) await(token string) error {
 	}
 }
 
-func (b *bench) stop() error {
-	commands := []*exec.Cmd{b.envoy}
+// stop ends what was started, Envoy first.
+func (b *bench) stop() {
+	end(b.envoy)
 	for _, r := range b.rows {
-		commands = append(commands, r.server)
+		end(r.server)
 	}
-	for _, c := range commands {
-		if c != nil && c.Process != nil {
-			_ = c.Process.Kill()
-			_ = c.Wait()
-		}
+}
+
+func end(c *exec.Cmd) {
+	if c != nil && c.Process != nil {
+		_ = c.Process.Kill()
+		_ = c.Wait() // killed, as was meant
 	}
-	return nil
 }
 
 func freePort() (int, error) {

@@ -34,7 +34,7 @@ func timing(ctx context.Context) error {
 		}
 		var took [2][]float64
 		for try := range 2 * h.tries {
-			user := [2]string{"mallory", "alice"}[try%2]
+			user := [2]string{"carol", "alice"}[try%2]
 			start := time.Now()
 			ok, err := users.Verify(ctx, user, "not the password")
 			if err != nil || ok {

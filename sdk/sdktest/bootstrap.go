@@ -18,6 +18,9 @@ const (
 	typePrefix = "type.googleapis.com/"
 )
 
+// mortals is how many exchanges of one RealEnvoy may have a server that dies.
+const mortals = 64
+
 // bootstrap is Envoy's configuration without the listeners, which come from a file.
 func (e *RealEnvoy) bootstrap() string {
 	cluster := func(name, socket string) object {
@@ -32,15 +35,18 @@ func (e *RealEnvoy) bootstrap() string {
 			}}}}},
 		}
 	}
+	clusters := []any{cluster("processor", "processor"), cluster("nobody", "nobody"), cluster("upstream", "upstream")}
+	for i := range mortals {
+		name := fmt.Sprintf("mortal%d", i+1)
+		clusters = append(clusters, cluster(name, name))
+	}
 	out := object{
 		"node": object{"id": "sdktest", "cluster": "sdktest"},
 		"dynamic_resources": object{"lds_config": object{
 			"resource_api_version": "V3",
 			"path_config_source":   object{"path": filepath.Join(e.dir, "lds.json")},
 		}},
-		"static_resources": object{"clusters": []any{
-			cluster("processor", "processor"), cluster("nobody", "nobody"), cluster("upstream", "upstream"),
-		}},
+		"static_resources": object{"clusters": clusters},
 		// Whoever asks for a counter has all of them looked through.
 		"stats_config": object{"stats_matcher": object{"inclusion_list": object{"patterns": []any{object{"prefix": "http.x.ext_proc."}}}}},
 	}
@@ -66,11 +72,7 @@ func typed(m proto.Message) (object, error) {
 }
 
 // listener is the listener of exchange id, as JSON.
-func (e *RealEnvoy) listener(id int, f Filter) (string, error) {
-	cluster := "processor"
-	if f.Unreachable {
-		cluster = "nobody"
-	}
+func (e *RealEnvoy) listener(id int, f Filter, cluster string) (string, error) {
 	config := f.Config(cluster)
 	tag := fmt.Sprint(id)
 	config.GrpcService.InitialMetadata = append(config.GrpcService.InitialMetadata, headerValue(exchangeKey, tag))

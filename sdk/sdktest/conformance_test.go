@@ -169,6 +169,23 @@ func (r report) json(t *testing.T) string {
 	return out.String()
 }
 
+// absent are behaviours about which these exchanges can't say anything.
+var absent = []struct{ what, why string }{
+	{"two ext_proc filters in one chain, and truncated bodies (envoyproxy/envoy#41654, #43983)", "an exchange has one filter; the doctor warns of two"},
+	{"a decompressor beside ext_proc (#21205)", "an exchange has one filter"},
+	{"retries that replay a body (#36119, #45470)", "the route has no retry policy, and the emulator no router"},
+	{"upgrades and CONNECT (#47081, #47161, #47048)", "exchanges are plain HTTP/2 messages; package extproc tests that upgrades have no bodies"},
+	{"HTTP/1: chunked framing, 100-continue, content-length that hangs a client", "both ends speak HTTP/2, where a wrong content-length is seen as such (malformed)"},
+	{"watermarks and back-pressure over hundreds of MiB (#39514)", "the emulator takes in what fits its buffer and has no windows"},
+	{"the time that connecting takes (#41090)", "an exchange's connection is there, or nobody listens"},
+	{"a new route's configuration after clear_route_cache (#44739)", "both routes have the same filter; that the route was chosen again is compared"},
+	{"http_service, processing_request_modifier, on_processing_response, emit_client_span", "nothing of them reaches a gRPC processor's code but attributes"},
+	{"typed metadata, and namespaces of the cluster", "nothing in the exchange writes any"},
+	{"attributes of connection, TLS and xDS", "the two proxies' connections differ"},
+	{"a second end of stream from Envoy (#46237) and a lost one (#46355)", "release 1.40 sends one; what a processor's second one does is EndTwiceFDS"},
+	{"drain messages and windows of the new flow control", "release 1.40 doesn't send them; what it makes of a processor's is under \"What nothing asked for\""},
+}
+
 func firstDifference(committed, run string) string {
 	a, b := strings.Split(committed, "\n"), strings.Split(run, "\n")
 	for i := range min(len(a), len(b)) {
@@ -213,6 +230,10 @@ func (r report) markdown() string {
 			}
 			fmt.Fprintf(&out, "| %s | %s | %s |\n", line.Case, escape.Replace(line.Emulator), escape.Replace(real))
 		}
+	}
+	out.WriteString("\n## What isn't here, and why\n\n| what | why |\n|---|---|\n")
+	for _, a := range absent {
+		fmt.Fprintf(&out, "| %s | %s |\n", a.what, a.why)
 	}
 	return out.String()
 }

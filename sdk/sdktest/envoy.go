@@ -34,6 +34,8 @@ type RealEnvoy struct {
 	envoy *envoytest.Envoy
 	dir   string
 	last  atomic.Int64
+	// mortals counts the servers that are to die, each of which needs a cluster of its own.
+	mortals atomic.Int64
 
 	mu        sync.Mutex
 	listeners map[int]string // JSON by exchange
@@ -164,6 +166,7 @@ type envoyExchange struct {
 	serve    func(ss grpc.ServerStream) error
 	upstream func(back link.Sender, h []link.Field) link.End
 	client   *h2.Client
+	mortal   *grpc.Server // its own server, if that is to die
 	counted  string
 }
 
@@ -172,7 +175,15 @@ func (e *RealEnvoy) carry(t testing.TB, ctx context.Context, f Filter, serve fun
 	t.Helper()
 	x := &envoyExchange{envoy: e, t: t, ctx: ctx, id: int(e.last.Add(1)), serve: serve}
 	x.counted = fmt.Sprintf("http.x.ext_proc.x%d.", x.id)
-	listener, err := e.listener(x.id, f)
+	cluster := "processor"
+	switch {
+	case f.Unreachable:
+		cluster = "nobody"
+	case f.Dies > 0:
+		cluster = fmt.Sprintf("mortal%d", e.mortals.Add(1))
+		x.serveMortal(cluster)
+	}
+	listener, err := e.listener(x.id, f, cluster)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -182,6 +193,20 @@ func (e *RealEnvoy) carry(t testing.TB, ctx context.Context, f Filter, serve fun
 	e.publish()
 	return x
 }
+
+// serveMortal listens as a processor of this exchange alone.
+func (x *envoyExchange) serveMortal(cluster string) {
+	l, err := net.Listen("unix", filepath.Join(x.envoy.dir, cluster))
+	if err != nil {
+		x.t.Fatal(err)
+	}
+	x.mortal = grpc.NewServer(grpc.MaxRecvMsgSize(64 << 20))
+	x.mortal.RegisterService(service(x.serve), nil)
+	go func() { _ = x.mortal.Serve(l) }()
+	x.t.Cleanup(x.mortal.Stop)
+}
+
+func (x *envoyExchange) die() { x.mortal.Stop() }
 
 func (x *envoyExchange) socket() string { return filepath.Join(x.envoy.dir, "l"+strconv.Itoa(x.id)) }
 

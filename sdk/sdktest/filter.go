@@ -105,6 +105,8 @@ type Filter struct {
 	Undescribed     bool
 	// Unreachable is a processor at whose address nobody listens.
 	Unreachable bool
+	// Dies, if not zero, has the processor's server end with its connections once that many messages have come.
+	Dies int
 	// ReceiveLimit is the largest message, in bytes, that the processor's server receives; zero is 64 MiB.
 	ReceiveLimit int
 	// BufferLimit is per_connection_buffer_limit_bytes, in bytes; zero is Envoy's 1 MiB, and less than 65535

@@ -153,6 +153,11 @@ func failureCases() (all []conform) {
 				add("no answer to "+phase+", "+m.name+name, f, script{phase: never}, r, "")
 			}
 		}
+		for _, m := range modes {
+			f := m.filter()
+			f.Dies, f.FailureModeAllow = 1, allow
+			add("the server dies, "+m.name+name, f, script{}, full(), "what was sent before the end is seen")
+		}
 		all = append(all, conform{group: "Failures", name: "unreachable" + name, filter: sdktest.Filter{Unreachable: true, FailureModeAllow: allow},
 			request: sdktest.Request{}, processor: script{}.processor()})
 	}

@@ -32,6 +32,8 @@ type proxy interface {
 	open(client link.End, upstream func(back link.Sender, h []link.Field) link.End) link.Sender
 	// handled returns how many answers the filter has taken in.
 	handled() uint64
+	// die ends the processor's server, which is this exchange's alone if the filter says that it dies.
+	die()
 	// close ends the exchange, and returns what is known of it.
 	close() (emulate.Report, error)
 }
@@ -60,11 +62,12 @@ func run(t testing.TB, processor any, f Filter, r Request, c carrier) *Result {
 	defer cancel()
 	s := &session{
 		ctx:     ctx,
-		tap:     &tap{handle: handlerOf(t, processor), request: newGate(), response: newGate(), maxMessage: f.ReceiveLimit},
+		tap:     &tap{handle: handlerOf(t, processor), request: newGate(), response: newGate(), maxMessage: f.ReceiveLimit, dies: f.Dies},
 		request: r, client: newRecorder(), upstream: newRecorder(), asked: make(chan struct{}), answered: make(chan struct{}),
 	}
 	s.client.method = r.fields()[0].Value
 	s.proxy = c(t, ctx, f, s.tap.serve)
+	s.tap.die = s.proxy.die
 	down := s.proxy.open(s.client, s.serveUpstream)
 	sent := make(chan struct{})
 	go func() {
@@ -295,6 +298,8 @@ func (e *emulation) open(client link.End, upstream func(back link.Sender, h []li
 }
 
 func (e *emulation) handled() uint64 { return e.emulator.Handled() }
+
+func (e *emulation) die() { e.server.Stop() }
 
 func (e *emulation) close() (emulate.Report, error) {
 	e.emulator.Stop()

@@ -93,6 +93,8 @@ type tap struct {
 	handle            handler
 	request, response *gate
 	maxMessage        int
+	dies              int    // after so many messages
+	die               func() // ends the server
 
 	mu      sync.Mutex
 	stream  []string
@@ -158,6 +160,7 @@ type tapped struct {
 	grpc.ServerStream
 	tap      *tap
 	response bool // a message of the response has come
+	received int
 }
 
 func (s *tapped) RecvMsg(m any) error {
@@ -173,6 +176,12 @@ func (s *tapped) RecvMsg(m any) error {
 	}
 	s.response = s.response || isResponse(request)
 	s.tap.note(frame{request: request})
+	if s.received++; s.received == s.tap.dies {
+		_ = s.hold()
+		go s.tap.die()
+		<-s.Context().Done()
+		return status.FromContextError(s.Context().Err()).Err()
+	}
 	return nil
 }
 

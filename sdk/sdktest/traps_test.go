@@ -2,6 +2,7 @@ package sdktest_test
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"net/http"
 	"strconv"
@@ -89,6 +90,18 @@ func bodyTraps() []conform {
 			sdktest.Request{Upstream: sdktest.Response{Body: []string{"first,", "second"}, Pace: sdktest.Together}}),
 		trap("GrpcModeBypass", script{}.processor(), both(sdktest.GRPC), sdktest.Request{Body: []string{"one,", "two"}, Upstream: sdktest.Response{Body: []string{"three,", "four"}}}),
 		trap("ClearBodyFalse", script{"request_body": say(requestBody(&common{BodyMutation: clearingNot()}))}.processor(), both(sdktest.Buffered), sdktest.Request{Body: []string{"one body"}}),
+	}
+	for _, size := range []int{5, 12} {
+		n := fmt.Sprintf("%d of 4 chunks", size)
+		f := allowing(sdktest.None)
+		f.BufferLimit = 65535
+		r := patient(sdktest.Request{Pace: sdktest.Flow})
+		for range size {
+			r.Body = append(r.Body, strings.Repeat("x", 16<<10))
+		}
+		out = append(out, trap("BufferedByOverrideOverLimitHangs, "+n, script{
+			"request_headers": slowly(200*time.Millisecond, say(overriding(requestHeaders(nil), everything(sdktest.Buffered, sdktest.None)))),
+		}.processor(), f, r))
 	}
 	for _, m := range modes {
 		out = append(out,

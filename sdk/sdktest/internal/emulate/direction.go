@@ -64,6 +64,19 @@ type direction struct {
 	buffer      []byte
 	endOut      bool
 	trailersOut bool
+	backlog     []func() // what came while it was full
+}
+
+// full reports whether more is kept than the buffer holds.
+func (d *direction) full() bool { return len(d.buffer) > d.e.cfg.BufferLimit && !d.e.over }
+
+// catchUp takes in what had to wait.
+func (d *direction) catchUp() {
+	for len(d.backlog) > 0 && !d.full() {
+		event := d.backlog[0]
+		d.backlog = d.backlog[1:]
+		event()
+	}
 }
 
 func (d *direction) begin(e *Emulator, request bool) { d.e, d.request = e, request }

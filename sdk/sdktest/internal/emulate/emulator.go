@@ -113,6 +113,8 @@ func (e *Emulator) run() {
 			return
 		}
 		event()
+		e.request.catchUp()
+		e.response.catchUp()
 	}
 }
 

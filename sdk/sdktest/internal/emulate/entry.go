@@ -28,7 +28,7 @@ func (n *entry) Data(p []byte, end bool) {
 	if len(p) == 0 && !end {
 		return // the codec takes no notice of it
 	}
-	n.e.inbox.put(func() {
+	n.take(func() {
 		if n.open() {
 			n.d.ended = n.d.ended || end
 			n.d.data(p, end)
@@ -36,8 +36,19 @@ func (n *entry) Data(p []byte, end bool) {
 	})
 }
 
-func (n *entry) Trailers(h []link.Field) {
+// take handles an event of the message, or keeps it as long as the filter is full: Envoy doesn't read on.
+func (n *entry) take(event func()) {
 	n.e.inbox.put(func() {
+		if n.d.full() || len(n.d.backlog) > 0 {
+			n.d.backlog = append(n.d.backlog, event)
+			return
+		}
+		event()
+	})
+}
+
+func (n *entry) Trailers(h []link.Field) {
+	n.take(func() {
 		if n.open() {
 			n.d.ended = true
 			n.d.trailersIn(h)

@@ -232,6 +232,16 @@ func (e *Emulator) statusOnError() int {
 	return 500
 }
 
+// lostConnection is how grpc begins the message of a stream whose connection has ended.
+const lostConnection = "error reading from server"
+
+// What Envoy says of streams that end otherwise than by the processor's own status.
+const (
+	terminatedText = "upstream connect error or disconnect/reset before headers. reset reason: connection termination" +
+		"{upstream_reset_before_response_started{connection_termination}}"
+	terminatedLateText = "upstream_reset_after_response_started{connection_termination}"
+)
+
 // unreachableText is the message of a stream that can't be opened.
 const unreachableText = "upstream connect error or disconnect/reset before headers. reset reason: remote connection failure" +
 	"{upstream_reset_before_response_started{remote_connection_failure|immediate_connect_error: No such file or directory|remote_address:/nobody}}"
@@ -239,9 +249,14 @@ const unreachableText = "upstream connect error or disconnect/reset before heade
 // closed is the end of the stream by the processor. An OK close is consent, whatever the failure mode.
 func (e *Emulator) closed(err error, unreachable bool) {
 	s := status.Convert(err)
-	message := s.Message() + "{via_upstream}"
-	if unreachable {
+	code, message := s.Code(), s.Message()+"{via_upstream}"
+	switch {
+	case unreachable:
 		message = unreachableText
+	case code == codes.Unavailable && strings.HasPrefix(s.Message(), lostConnection):
+		if message = terminatedText; e.counters["stream_msgs_received"] > 0 {
+			code, message = codes.Internal, terminatedLateText
+		}
 	}
 	if s.Code() == codes.OK {
 		if e.complete {
@@ -259,7 +274,7 @@ func (e *Emulator) closed(err error, unreachable bool) {
 		e.count("failure_mode_allowed")
 		e.giveUp()
 	default:
-		e.fail(fmt.Sprintf("ext_proc_error_gRPC_error_%d{%s}", s.Code(), message))
+		e.fail(fmt.Sprintf("ext_proc_error_gRPC_error_%d{%s}", code, message))
 	}
 }
 

@@ -84,6 +84,7 @@ func (f *flow) startHold() error {
 		})
 		s.send()
 		d.mode = modeFullDuplex
+		s.relax(f.side)
 	default:
 		return unmet(exchange.BodyMode(d.mode).String() + " can't be held")
 	}

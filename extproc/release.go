@@ -103,6 +103,7 @@ func (f *flow) releaseHeaders(e *edits) error {
 	}
 	if o := e.override; o != nil {
 		s.auto.sides[requestSide].mode, s.auto.sides[responseSide].mode = o.requestBody, o.responseBody
+		s.relax(f.side)
 	}
 	if !f.holding {
 		return nil

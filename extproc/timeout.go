@@ -24,6 +24,16 @@ func (s *stream) patience(side side) time.Duration {
 	}
 }
 
+// relax is called when a direction has become full duplex, and Envoy's timer with it has gone.
+func (s *stream) relax(side side) {
+	if !s.watched {
+		return
+	}
+	if limit := int64(s.patience(side)); limit == 0 || limit > s.limit.Load() {
+		s.limit.Store(limit)
+	}
+}
+
 // ExtendTimeout implements [exchange.Host].
 func (s *stream) ExtendTimeout(d time.Duration) error {
 	if err := s.begin(); err != nil {

@@ -120,3 +120,23 @@ func TestATimeoutThatEnvoyWouldIgnoreIsAnError(t *testing.T) {
 		}
 	}
 }
+
+// TestAHeldBodyHasNoTimeout: while Envoy sends a body in full duplex it waits for the headers as long as it
+// takes, so the filter's timeout is no reason to give up.
+func TestAHeldBodyHasNoTimeout(t *testing.T) {
+	t.Parallel()
+	g := start(t, describing("v=1; override; timeout=100ms", "allow_mode_override: true\n              message_timeout: 20s"), http.HandlerFunc(hello),
+		func(ctx context.Context, x *exchange.Exchange) error {
+			if _, err := x.Request.Body.Bytes(100); err != nil {
+				return err
+			}
+			select {
+			case <-ctx.Done():
+			case <-time.After(500 * time.Millisecond):
+			}
+			return ctx.Err()
+		})
+	if status, err := post(t, g, "/", "small"); status != http.StatusOK || err != nil {
+		t.Errorf("%d, %v", status, err)
+	}
+}

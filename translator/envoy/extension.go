@@ -74,6 +74,9 @@ func selfDescription(p *policy.ExtProc) string {
 	if p.Request.Trailers && p.Response.Trailers {
 		parts = append(parts, "trailers")
 	}
+	if p.Observe { // Envoy tells the modes of bodies but then
+		parts = append(parts, "request-body="+bodyMode(p.Request.Body).String(), "response-body="+bodyMode(p.Response.Body).String())
+	}
 	parts = append(parts, "timeout="+p.Timeout.String(), "max-timeout="+max(maxMessageTimeout, p.Timeout).String())
 	if len(p.WritableNamespaces) > 0 {
 		parts = append(parts, "untyped="+strings.Join(p.WritableNamespaces, ","))

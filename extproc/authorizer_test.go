@@ -231,8 +231,9 @@ func TestVerdictsAreTheSameByEitherTransport(t *testing.T) {
 					id := transport + path + body
 					status, text := outcome(t, url+path, id, body)
 					mu.Lock()
-					outcomes[transport] = text + "\nupstream: " + reached[id]
+					arrived := reached[id]
 					mu.Unlock()
+					outcomes[transport] = text + "\nupstream: " + arrived
 					want, denied := statuses[path], true
 					if want == 0 {
 						want, denied = http.StatusOK, false
@@ -243,8 +244,8 @@ func TestVerdictsAreTheSameByEitherTransport(t *testing.T) {
 					if status != want {
 						t.Errorf("%s: status %d, want %d", transport, status, want)
 					}
-					if direct := strings.HasPrefix(path, "/plan"); !direct && denied == (reached[id] != "") {
-						t.Errorf("%s: upstream got %q", transport, reached[id])
+					if direct := strings.HasPrefix(path, "/plan"); !direct && denied == (arrived != "") {
+						t.Errorf("%s: upstream got %q", transport, arrived)
 					}
 				}
 				if outcomes["ext_authz"] != outcomes["ext_proc"] {

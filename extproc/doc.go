@@ -46,14 +46,30 @@
 // none. The filter says so itself in initial metadata (x-gatehouse-extproc: v=1; override), or an option
 // does ([WithFilter]). It can't be found out: Envoy ignores a forbidden override without a word.
 //
-// In BUFFERED a body has ended before its trailers come. Of upgrades (CONNECT, WebSocket), and in
-// observability mode, bodies can't be touched.
+// In BUFFERED a body has ended before its trailers come. In observability mode bodies can be observed, if
+// the filter tells its modes. Those of upgrades (CONNECT, WebSocket) can't be touched, and an upgrade that
+// the modes would break is refused: any with FULL_DUPLEX_STREAMED, and one that is waited for
+// ([exchange.Exchange.Next]) with a buffered request.
 //
 // # The filter it expects
 //
 // Any body mode but GRPC works. Request headers must be sent (the default), since a processor begins
 // with them; response headers too, else [exchange.Exchange.Next] ends with ErrEnded. A stream whose first
-// message is a response passes unchanged: an earlier filter answered the request. Recommended: body modes
-// NONE, trailers SKIP, allow_mode_override, message_timeout of at least 1 s. With those, messages that
-// nobody touches keep their content-length and cost two messages.
+// message is a response passes unchanged, as an earlier filter answered the request, but for an
+// [exchange.LocalReplyProcessor]. Recommended: body modes NONE, trailers SKIP, allow_mode_override,
+// message_timeout of at least 1 s. With those, messages that nobody touches keep their content-length and
+// cost two messages.
+//
+// What the protocol leaves out the filter can say in initial metadata: x-gatehouse-extproc, "v=1", and then,
+// each after a semicolon:
+//
+//	override               allow_mode_override is set, without a list of allowed modes
+//	mutate-all             mutation_rules allow edits of every header
+//	trailers               both trailer modes are SEND
+//	timeout=2s             message_timeout: processors get three quarters of it
+//	max-timeout=10s        max_message_timeout: what ExtendTimeout may ask for
+//	untyped=ns1,ns2        metadata_options.receiving_namespaces.untyped
+//	request-body=STREAMED  the body modes, in observability mode, also response-body
+//
+// What is not said is taken to be off, and what is said must be so.
 package extproc

@@ -5,6 +5,7 @@ import (
 	"io"
 	"iter"
 	"runtime/debug"
+	"unsafe"
 
 	"github.com/gatehouse-proxy/gatehouse/exchange"
 )
@@ -46,13 +47,15 @@ func (g *stage) push(data string, end bool, emit func(string) error) error {
 	return nil
 }
 
+// flush gives what fn has written to emit, which is done with it when it returns: it copies, or has another
+// function read it to its end.
 func (g *stage) flush(emit func(string) error) error {
 	if len(g.out) == 0 {
 		return nil
 	}
-	out := string(g.out)
+	err := emit(unsafe.String(unsafe.SliceData(g.out), len(g.out))) //nolint:gosec // G103: nobody writes before emit returns
 	g.out = g.out[:0]
-	return emit(out)
+	return err
 }
 
 // run lets fn go on until it waits for input, has written a chunk, or returns.

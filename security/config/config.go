@@ -34,10 +34,13 @@ type Policy struct {
 	// Mode combines BasicAuth, JWT and APIKey: All (the default, "") or Any.
 	Mode Mode `json:",omitempty"`
 	// DryRun decides, logs and counts, but never denies; identity headers are stripped all the same.
-	DryRun        bool           `json:",omitempty"`
-	BasicAuth     *BasicAuth     `json:",omitempty"`
-	JWT           *JWT           `json:",omitempty"`
-	APIKey        *APIKey        `json:",omitempty"`
+	DryRun    bool       `json:",omitempty"`
+	BasicAuth *BasicAuth `json:",omitempty"`
+	JWT       *JWT       `json:",omitempty"`
+	APIKey    *APIKey    `json:",omitempty"`
+	// Login is a login that the proxy conducts before the policy is asked; nil: none. It is one more
+	// method, for Any only.
+	Login         *Login         `json:",omitempty"`
 	CORS          *CORS          `json:",omitempty"`
 	Authorization *Authorization `json:",omitempty"`
 	OPA           *OPA           `json:",omitempty"`
@@ -137,6 +140,18 @@ type APIKey struct {
 type KeyPlace struct {
 	Kind string // Header, Cookie or Param
 	Name string
+}
+
+// Login tells requests with a session, which need nothing else, from those that the proxy let by for the
+// other methods to judge: those with one of these headers.
+type Login struct {
+	PassedBy []HeaderPrefix
+}
+
+// HeaderPrefix is a header whose value begins with Prefix, or that is merely there if Prefix is "".
+type HeaderPrefix struct {
+	Name   string
+	Prefix string `json:",omitempty"`
 }
 
 // CORS answers preflights and marks responses (Fetch standard, section 3.3).

@@ -9,6 +9,7 @@ import (
 	"github.com/gatehouse-proxy/gatehouse/exchange"
 	"github.com/gatehouse-proxy/gatehouse/security/apikey"
 	"github.com/gatehouse-proxy/gatehouse/security/basic"
+	"github.com/gatehouse-proxy/gatehouse/security/config"
 	"github.com/gatehouse-proxy/gatehouse/security/identity"
 	"github.com/gatehouse-proxy/gatehouse/security/jwt"
 )
@@ -125,10 +126,26 @@ func (p *Policy) authenticateAny(ctx context.Context, r *exchange.Request) findi
 		}
 		worst = worse(worst, user)
 	}
+	if worst.outcome == missing && p.login != nil && !passedBy(r, p.login.PassedBy) {
+		return finding{} // the proxy has seen a session
+	}
 	if worst.reason == ReasonBasicBusy {
 		return worst // failOpen is for keys only
 	}
 	return p.lenient(worst)
+}
+
+// passedBy reports whether the proxy may have let the request by its login. It must never say no where the
+// proxy says yes: one line is enough, whatever else the header says.
+func passedBy(r *exchange.Request, headers []config.HeaderPrefix) bool {
+	for _, h := range headers {
+		for _, line := range r.Header.Values(h.Name) {
+			if strings.HasPrefix(line, h.Prefix) {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // worse prefers the later of two equals but a token's, whose challenge says more.

@@ -58,6 +58,7 @@ type Policy struct {
 	clientHeader   string
 	sanitize       bool
 
+	login    *config.Login // nil: none
 	rules    *rules.Rules
 	opa      *opa.Engine
 	identity identityHeaders
@@ -79,6 +80,9 @@ func Compile(spec *config.Policy, deps Deps) (*Policy, error) {
 		p.any = true
 	default:
 		return nil, fmt.Errorf("authMode: %q is neither All nor Any", spec.Mode)
+	}
+	if p.login = spec.Login; p.login != nil && (!p.any || len(p.login.PassedBy) == 0 || spec.JWT != nil && (spec.JWT.Optional || spec.JWT.FailOpen)) {
+		return nil, errors.New("oidc: is a method beside others only with authMode Any, and if no other lets requests pass without a credential")
 	}
 	var err error
 	if p.bearerRealm, err = quoted(spec.Name); err != nil {

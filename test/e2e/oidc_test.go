@@ -141,6 +141,8 @@ func TestOIDCLogin(t *testing.T) {
 		hostRoute("twin"), policyManifest("twin", oidcSpec(idp, "")),
 		hostRoute("both"), policyManifest("both", oidcSpec(idp, "    passThroughAuthHeader: true")+"\n"+jwtSpec(idp.issuer, `
       extractFrom: {headers: [{name: Authorization, valuePrefix: "Bearer "}], cookies: [token]}`)),
+		usersManifest, keysManifest,
+		hostRoute("either"), policyManifest("either", "  authMode: Any\n  basicAuth: {users: {name: users}, forwardUsernameHeader: x-user}\n"+keySpec+oidcSpec(idp, "")),
 		hostRoute("nosecret"), policyManifest("nosecret", strings.Replace(oidcSpec(idp, ""), "name: oidc", "name: gone", 1))))
 	const host, other = "Host: app.example", "Host: twin.example"
 	here := at(port, "")
@@ -224,6 +226,7 @@ func TestOIDCLogin(t *testing.T) {
 		t.Errorf("logout: %d, cookies %v", a.Status, user.cookies)
 	}
 	passesByToken(t, port, idp)
+	entersByAnything(t, port)
 	if a := gatewaytest.Get(t, at(port, "/"), "Host: nosecret.example"); a.Status != http.StatusServiceUnavailable {
 		t.Errorf("without its Secret: %d, want 503", a.Status)
 	}
@@ -254,6 +257,56 @@ func passesByToken(t *testing.T, port int, idp *provider) {
 	} {
 		if a := gatewaytest.Get(t, at(port, "/"), append(test.header, host)...); a.Status != test.want {
 			t.Errorf("passing by, %s: %d, want %d", name, a.Status, test.want)
+		}
+	}
+}
+
+// entersByAnything: with authMode Any a session is as good as a password or a key, and neither half of one
+// is.
+func entersByAnything(t *testing.T, port int) {
+	t.Helper()
+	const host = "Host: either.example"
+	user := &browser{cookies: map[string]string{}}
+	callback := user.login(t, at(port, "/"), host)
+	if a := user.get(t, strings.Replace(callback, "http://either.example", at(port, ""), 1), host); a.Status != http.StatusFound {
+		t.Fatalf("login: %d", a.Status)
+	}
+	const wrong, forged = "Authorization: Basic YWxpY2U6eA==", "x-user: root"
+	for name, test := range map[string]struct {
+		session bool
+		header  []string
+		want    int
+		user    string
+	}{
+		"nothing":                       {false, nil, 302, ""},
+		"session":                       {true, nil, 200, ""},
+		"S14 session, forged identity":  {true, []string{forged}, 200, ""},
+		"password":                      {false, []string{basicAlice, forged}, 200, "alice"},
+		"key":                           {false, []string{"x-api-key: key-of-ci"}, 200, ""},
+		"wrong password":                {false, []string{wrong}, 401, ""},
+		"wrong key":                     {false, []string{"x-api-key: x"}, 401, ""},
+		"empty key":                     {false, []string{"x-api-key: "}, 401, ""},
+		"session and wrong password":    {true, []string{wrong}, 401, ""},
+		"session and empty key":         {true, []string{"x-api-key: "}, 401, ""},
+		"scheme that nobody knows":      {false, []string{"Authorization: Digest x"}, 401, ""}, // Authorization may hold a key
+		"scheme in other letters":       {false, []string{"Authorization: basic YWxpY2U6cGFzc3dvcmQ="}, 200, "alice"},
+		"key in the query":              {false, []string{"x-path: /?key=key-of-ci"}, 302, ""},
+		"S13 two passwords":             {false, []string{basicAlice, wrong}, 401, ""},
+		"S16 session, another spelling": {true, []string{"x_user: root"}, 400, ""},
+	} {
+		b := &browser{cookies: map[string]string{}}
+		if test.session {
+			b.cookies = user.cookies
+		}
+		path := "/"
+		for _, line := range test.header {
+			if in, ok := strings.CutPrefix(line, "x-path: "); ok {
+				path = in
+			}
+		}
+		a := b.get(t, at(port, path), append(test.header, host)...)
+		if a.Status != test.want || a.Status == 200 && a.Seen.Header.Get("X-User") != test.user {
+			t.Errorf("any, %s: %d as %q, want %d as %q", name, a.Status, a.Seen.Header.Get("X-User"), test.want, test.user)
 		}
 	}
 }

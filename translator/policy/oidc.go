@@ -15,6 +15,7 @@ import (
 	egv1alpha1 "github.com/envoyproxy/gateway/api/v1alpha1"
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
+	"github.com/gatehouse-proxy/gatehouse/security/config"
 	"github.com/gatehouse-proxy/gatehouse/security/field"
 	"github.com/gatehouse-proxy/gatehouse/translator/gatewayapi"
 )
@@ -58,9 +59,6 @@ func (r *resolver) oidc(owner objectName, spec *egv1alpha1.OIDC, policy *egv1alp
 	if spec == nil {
 		return nil
 	}
-	if anyMode && (policy.BasicAuth != nil || policy.JWT != nil || policy.APIKeyAuth != nil) {
-		r.fault("%s: authMode Any with oidc and another method is not supported by this version; use passThroughAuthHeader, or routes of their own", oidcField)
-	}
 	out := &OIDC{
 		Name:      fmt.Sprintf("securitypolicy/%s/%s/oidc", owner.namespace, owner.name),
 		Resources: spec.Resources, LogoutPath: "/logout", RedirectURL: "%REQ(x-forwarded-proto)%://%REQ(:authority)%/oauth2/callback",
@@ -79,7 +77,18 @@ func (r *resolver) oidc(owner objectName, spec *egv1alpha1.OIDC, policy *egv1alp
 	r.oidcPaths(out, spec)
 	r.oidcCookies(out, owner, spec)
 	r.oidcForward(out, spec)
-	r.oidcHeaders(out, spec, policy.JWT)
+	r.oidcHeaders(out, spec)
+	switch {
+	case anyMode && (policy.BasicAuth != nil || policy.JWT != nil || policy.APIKeyAuth != nil):
+		r.oidcOrOther(out, policy)
+	case deref(spec.PassThroughAuthHeader):
+		r.oidcPassThrough(out, policy.JWT)
+	}
+	for _, h := range out.PassThrough {
+		if h.Name == out.ForwardIDToken || h.Name == "authorization" && out.ForwardAccessToken {
+			r.fault("%s: header %s carries a forwarded token, and requests with it need no login; forward none there (forwardAccessToken, forwardIDToken)", oidcField, h.Name)
+		}
+	}
 	return out
 }
 
@@ -220,40 +229,79 @@ func (r *resolver) oidcForward(out *OIDC, spec *egv1alpha1.OIDC) {
 	}
 }
 
-// oidcHeaders: who passes the login by must meet a method that is sure to ask for the token.
-func (r *resolver) oidcHeaders(out *OIDC, spec *egv1alpha1.OIDC, jwt *egv1alpha1.JWT) {
-	if spec.DenyRedirect != nil {
-		for i, h := range spec.DenyRedirect.Headers {
-			text := HeaderText{Name: strings.ToLower(h.Name), Type: string(deref(h.Type)), Value: h.Value}
-			if !slices.Contains([]string{"", "Exact", "Prefix", "Suffix", "RegularExpression"}, text.Type) {
-				r.fault("%s.denyRedirect.headers[%d].type: must be one of Exact, Prefix, Suffix, RegularExpression", oidcField, i)
-			}
-			if _, err := regexp.Compile(text.Value); err != nil && text.Type == "RegularExpression" {
-				r.fault("%s.denyRedirect.headers[%d].value: %q is no RE2 expression", oidcField, i, text.Value)
-			}
-			out.Deny = append(out.Deny, text)
-		}
-	}
-	if !deref(spec.PassThroughAuthHeader) {
+func (r *resolver) oidcHeaders(out *OIDC, spec *egv1alpha1.OIDC) {
+	if spec.DenyRedirect == nil {
 		return
 	}
+	for i, h := range spec.DenyRedirect.Headers {
+		text := HeaderText{Name: strings.ToLower(h.Name), Type: string(deref(h.Type)), Value: h.Value}
+		if !slices.Contains([]string{"", "Exact", "Prefix", "Suffix", "RegularExpression"}, text.Type) {
+			r.fault("%s.denyRedirect.headers[%d].type: must be one of Exact, Prefix, Suffix, RegularExpression", oidcField, i)
+		}
+		if _, err := regexp.Compile(text.Value); err != nil && text.Type == "RegularExpression" {
+			r.fault("%s.denyRedirect.headers[%d].value: %q is no RE2 expression", oidcField, i, text.Value)
+		}
+		out.Deny = append(out.Deny, text)
+	}
+}
+
+// oidcPassThrough: who passes the login by must meet a method that is sure to ask for the token.
+func (r *resolver) oidcPassThrough(out *OIDC, jwt *egv1alpha1.JWT) {
 	if jwt == nil || deref(jwt.Optional) || deref(jwt.FailOpen) {
 		r.fault("%s.passThroughAuthHeader: needs jwt, neither optional nor failOpen: else a header would be enough to pass", oidcField)
 		return
 	}
+	out.PassThrough = tokenHeaders(jwt)
+}
+
+// oidcOrOther: requests with another method's credential need no login (authMode Any). Only headers tell
+// them: Envoy looks at nothing else.
+func (r *resolver) oidcOrOther(out *OIDC, policy *egv1alpha1.SecurityPolicySpec) {
+	if jwt := policy.JWT; jwt != nil {
+		if deref(jwt.Optional) || deref(jwt.FailOpen) {
+			r.fault("%s: authMode Any with a jwt that is optional or failOpen would need no login at all; remove it", oidcField)
+		}
+		out.PassThrough = append(out.PassThrough, tokenHeaders(jwt)...)
+	}
+	if policy.BasicAuth != nil {
+		out.PassThrough = append(out.PassThrough, HeaderText{Name: "authorization", Type: "Prefix", Value: "Basic "})
+	}
+	if keys := policy.APIKeyAuth; keys != nil {
+		for _, from := range keys.ExtractFrom {
+			for _, name := range from.Headers {
+				out.PassThrough = append(out.PassThrough, HeaderText{Name: strings.ToLower(name), Type: "Prefix"})
+			}
+		}
+	}
+	if len(out.PassThrough) == 0 {
+		r.fault("%s: authMode Any needs another method whose credential is in a header (extractFrom.headers)", oidcField)
+	}
+}
+
+// tokenHeaders are the headers in which providers look for tokens.
+func tokenHeaders(jwt *egv1alpha1.JWT) []HeaderText {
+	var out []HeaderText
 	for i := range jwt.Providers {
 		from := jwt.Providers[i].ExtractFrom
 		if from == nil {
-			out.PassThrough = append(out.PassThrough, HeaderText{Name: "authorization", Type: "Prefix", Value: "Bearer "})
+			out = append(out, HeaderText{Name: "authorization", Type: "Prefix", Value: "Bearer "})
 			continue
 		}
 		for _, h := range from.Headers {
-			out.PassThrough = append(out.PassThrough, HeaderText{Name: strings.ToLower(h.Name), Type: "Prefix", Value: deref(h.ValuePrefix)})
+			out = append(out, HeaderText{Name: strings.ToLower(h.Name), Type: "Prefix", Value: deref(h.ValuePrefix)})
 		}
 	}
-	for _, h := range out.PassThrough {
-		if h.Name == out.ForwardIDToken || h.Name == "authorization" && out.ForwardAccessToken {
-			r.fault("%s.passThroughAuthHeader: header %s carries a forwarded token; forward it in another one", oidcField, h.Name)
-		}
+	return out
+}
+
+// login tells the authorizer which requests the filter lets by, where a session is one of several methods.
+func (o *OIDC) login(anyMode bool) *config.Login {
+	if o == nil || !anyMode || len(o.PassThrough) == 0 {
+		return nil
 	}
+	out := &config.Login{}
+	for _, h := range o.PassThrough {
+		out.PassedBy = append(out.PassedBy, config.HeaderPrefix{Name: h.Name, Prefix: h.Value})
+	}
+	return out
 }

@@ -133,6 +133,7 @@ func (r *resolver) security(object *resource.SecurityPolicy, out *Security) {
 	p.OPA = r.of("opa").opa(own.OPA)
 	out.CSRF = r.of("csrf").csrf(spec.CSRF)
 	out.OIDC = r.of("oidc").oidc(r.owner("oidc", object.Namespace), spec.OIDC, spec, own.AuthMode == resource.AuthModeAny)
+	p.Login = out.OIDC.login(own.AuthMode == resource.AuthModeAny)
 	if spec.ExtAuth != nil {
 		out.ExtAuth = r.of("extAuth").extAuth(r.owner("extAuth", object.Namespace), spec.ExtAuth, own.ExtAuth)
 	}

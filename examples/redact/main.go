@@ -22,6 +22,7 @@ func main() {
 	}
 	sdk.Main(sdk.ProcessorFunc(func(ctx context.Context, x *sdk.Exchange) error {
 		x.Request.Header.Del("range") // a part of a document can't be read, so nobody gets one
+		body.AcceptKnown(x.Request)   // nor may it come compressed in a way that isn't known here
 		resp, err := x.Next(ctx, sdk.EditBody)
 		if err != nil {
 			return err

@@ -104,7 +104,8 @@ func EditRequest(r *exchange.Request, limit Limit, fn Func) error {
 // as the body was. Next must have been told [exchange.EditBody]. Errors are those of [DecodeResponse].
 //
 // fn sees what the client asked for, which is a part of the body if it asked for one: a processor that
-// hides something deletes the request's range (RFC 9110 section 14.2).
+// hides something deletes the request's range (RFC 9110 section 14.2). [AcceptKnown] keeps the upstream
+// from codings that can't be taken off.
 func EditResponse(r *exchange.Response, limit Limit, fn Func) error {
 	list, err := responseCodings(r)
 	if err != nil {
@@ -124,6 +125,24 @@ func encode(b *exchange.Body, list []string, flush bool) {
 	for _, coding := range list {
 		b.Transform(func(dst io.Writer, src io.Reader) error { return compress(dst, src, coding, flush) })
 	}
+}
+
+// AcceptKnown takes from r's accept-encoding the codings that this package doesn't know, so that the
+// upstream answers in one that [DecodeResponse] and [EditResponse] can take off. A request that accepts
+// any coding, or names none that is known, accepts only "identity" afterwards.
+func AcceptKnown(r *exchange.Request) {
+	var known []string
+	for member := range strings.SplitSeq(strings.Join(r.Header.Values("accept-encoding"), ","), ",") {
+		name, _, _ := strings.Cut(member, ";")
+		switch strings.ToLower(strings.TrimSpace(name)) {
+		case Gzip, "x-gzip", Brotli, Zstd, "identity":
+			known = append(known, strings.TrimSpace(member))
+		}
+	}
+	if known == nil {
+		known = []string{"identity"}
+	}
+	r.Header.Set("accept-encoding", strings.Join(known, ", "))
 }
 
 func requestCodings(r *exchange.Request) ([]string, error) {

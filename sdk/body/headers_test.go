@@ -162,6 +162,30 @@ func TestWhichResponsesAreCompressed(t *testing.T) {
 	}
 }
 
+func TestUnknownCodingsAreNotAccepted(t *testing.T) {
+	t.Parallel()
+	for accept, want := range map[string]string{
+		"gzip, deflate, br, zstd":   "gzip, br, zstd",
+		"deflate;q=1, GZip;q=0.5":   "GZip;q=0.5",
+		"deflate":                   "identity",
+		"*":                         "identity",
+		"br;q=0, *;q=0.5":           "br;q=0",
+		"identity;q=0.1, x-gzip":    "identity;q=0.1, x-gzip",
+		"":                          "identity",
+		"gzip;q=0.5 ; x=1,dcb, dcz": "gzip;q=0.5 ; x=1",
+	} {
+		r := newRequest("GET", "", exchange.Field{Name: "accept-encoding", Value: accept})
+		if body.AcceptKnown(r); r.Header.Get("accept-encoding") != want {
+			t.Errorf("%q: %q, want %q", accept, r.Header.Get("accept-encoding"), want)
+		}
+	}
+	r := newRequest("GET", "")
+	body.AcceptKnown(r)
+	if got := r.Header.Values("accept-encoding"); len(got) != 1 || got[0] != "identity" {
+		t.Errorf("nothing said: %q", got)
+	}
+}
+
 func TestTheCodingThatIsAcceptedMost(t *testing.T) {
 	t.Parallel()
 	for accept, want := range map[string]string{

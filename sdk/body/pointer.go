@@ -10,10 +10,11 @@ import (
 	"strings"
 )
 
-// An Edit is what [RewriteJSON] does to one value. It is made by [ReplaceJSON] or [MapJSON].
+// An Edit is what [RewriteJSON] does to one value. It is made by [ReplaceJSON], [MapJSON] or [RemoveJSON].
 type Edit struct {
 	pointer string
 	wild    bool
+	remove  bool
 	value   []byte
 	limit   int
 	fn      func(value []byte) ([]byte, error)
@@ -36,6 +37,10 @@ func MapJSON(pointer string, limit int, fn func(value []byte) ([]byte, error)) E
 	return Edit{pointer: pointer, limit: limit, fn: fn}
 }
 
+// RemoveJSON removes the member or the element at an RFC 6901 pointer. The elements after it move up, and
+// pointers of other edits are to the places of before.
+func RemoveJSON(pointer string) Edit { return Edit{pointer: pointer, remove: true} }
+
 // Wildcards has each token of the edit's pointer that is "*" stand for every member of an object and every
 // element of an array, as in "/customers/*/iban". RFC 6901 has no such thing, there it is the name "*".
 // Where an edit without wildcards has the same place, that one counts.
@@ -51,6 +56,7 @@ type node struct {
 	elements map[int]*node // the children whose names are indexes
 	longest  int           // of the children's names, in bytes
 	edit     *Edit
+	thins    bool // a child may be removed
 }
 
 // plant makes a tree of the edits' pointers.
@@ -62,7 +68,7 @@ func plant(edits []Edit) (*node, error) {
 		if err != nil {
 			return nil, err
 		}
-		if e.fn == nil && !json.Valid(e.value) {
+		if e.fn == nil && !e.remove && !json.Valid(e.value) {
 			return nil, fmt.Errorf("pointer %q: the value to put there is no JSON", e.pointer)
 		}
 		at := root
@@ -77,6 +83,9 @@ func plant(edits []Edit) (*node, error) {
 			return nil, fmt.Errorf("pointer %q is edited twice", e.pointer)
 		}
 		at.edit = e
+	}
+	if root.removes() {
+		return nil, errRoot
 	}
 	root.spread()
 	return root, root.check("")
@@ -136,17 +145,21 @@ func merge(a, b *node) *node {
 	return both
 }
 
-// check refuses edits within values that are replaced.
+func (n *node) removes() bool { return n.edit != nil && n.edit.remove }
+
+// check refuses edits within values that are edited, and notes where something may be removed.
 func (n *node) check(at string) error {
 	if n.edit != nil && (n.children != nil || n.others != nil) {
 		return fmt.Errorf("pointer %q is edited, and values within it are too", at)
 	}
 	if n.others != nil {
+		n.thins = n.others.removes()
 		if err := n.others.check(at + "/*"); err != nil {
 			return err
 		}
 	}
 	for name, child := range n.children {
+		n.thins = n.thins || child.removes()
 		if err := child.check(at + "/" + name); err != nil {
 			return err
 		}

@@ -14,7 +14,8 @@ import (
 // An empty body stays empty. Anything else but one document is [ErrSyntax]; so are values nested deeper than 1000. Strings that aren't
 // UTF-8 pass. What passed before a fault was found has passed: hold a body that must be whole.
 //
-// Memory is that of the values that [MapJSON] takes, however large the document is. The error of
+// Where something is removed the white space beside it goes too, and names there may have 64 KiB, past
+// which is [exchange.ErrTooLarge]. Memory is that of the values that [MapJSON] takes, however large the document is. The error of
 // RewriteJSON itself is about a pointer or a value.
 func RewriteJSON(edits ...Edit) (Func, error) {
 	root, err := plant(edits)
@@ -101,6 +102,9 @@ func (r *rewriter) nested(n *node, inside func(*node) error) error {
 }
 
 func (r *rewriter) object(n *node) error {
+	if n != nil && n.thins {
+		return r.thin(n, '}')
+	}
 	if r.at('}') {
 		return nil
 	}
@@ -149,6 +153,9 @@ func (r *rewriter) member(n *node) (child *node, err error) {
 }
 
 func (r *rewriter) array(n *node) error {
+	if n != nil && n.thins {
+		return r.thin(n, ']')
+	}
 	if r.at(']') {
 		return nil
 	}
@@ -178,18 +185,17 @@ func (r *rewriter) separator(end byte) (bool, error) {
 
 // edit takes the value out and puts another in.
 func (r *rewriter) edit(e *Edit) error {
-	if err := r.flush(); err != nil {
+	most := nothingKept
+	if e.fn != nil {
+		most = e.limit
+	}
+	if err := r.divert(most); err != nil {
 		return err
 	}
-	r.aside, r.taken, r.most = true, r.taken[:0], -1
-	if e.fn != nil {
-		r.most = e.limit
+	if err := r.value(nil); err != nil {
+		return err
 	}
-	err := r.value(nil)
-	if err == nil {
-		err = r.flush()
-	}
-	r.aside = false
+	err := r.resume()
 	if err != nil {
 		return err
 	}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -114,6 +115,57 @@ func TestWildcards(t *testing.T) {
 	}
 	if _, err := body.RewriteJSON(body.ReplaceJSON("/a/*", x).Wildcards(), body.ReplaceJSON("/a/b/c", x)); err == nil {
 		t.Error("an edit within what a wildcard replaces")
+	}
+}
+
+func TestMembersAreRemoved(t *testing.T) {
+	t.Parallel()
+	remove := func(pointers ...string) (edits []body.Edit) {
+		for _, p := range pointers {
+			edits = append(edits, body.RemoveJSON(p).Wildcards())
+		}
+		return edits
+	}
+	for _, c := range []struct {
+		edits    []body.Edit
+		in, want string
+	}{
+		{remove("/a"), `{"a":1}`, `{}`},
+		{remove("/a"), ` { "a" : 1 } `, ` { } `},
+		{remove("/a"), `{"a":1,"b":2}`, `{"b":2}`},
+		{remove("/b"), `{"a":1,"b":[{}],"c":3}`, `{"a":1,"c":3}`},
+		{remove("/c"), `{"a":1,"b":2,"c":"\"}"}`, `{"a":1,"b":2}`},
+		{remove("/a"), `{"a":1,"b":2,"a":3}`, `{"b":2}`},
+		{remove("/a", "/b"), `{"a":1,"b":2}`, `{}`},
+		{remove("/x"), "{\n  \"a\": 1,\n  \"b\" : 2\n}", "{\n  \"a\": 1,\"b\" : 2}"},
+		{remove("/x"), `{}`, `{}`},
+		{remove("/a/x"), `{"a":{"x":1,"y":{"x":2}},"x":3}`, `{"a":{"y":{"x":2}},"x":3}`},
+		{remove("/0"), `[1,2,3]`, `[2,3]`},
+		{remove("/1"), `[1 , 2 , 3]`, `[1,3]`},
+		{remove("/2", "/0"), `[1,[2],3]`, `[[2]]`},
+		{remove("/*"), `[1,{"a":2},[3]]`, `[]`},
+		{remove("/*/x"), `[{"x":1},{"y":2,"x":3},4]`, `[{},{"y":2},4]`},
+		{append(remove("/x"), body.ReplaceJSON("/y/z", []byte("0"))), `{"x":1,"y":{"z":1}}`, `{"y":{"z":0}}`},
+		{append(remove("/0"), body.ReplaceJSON("/1", []byte("0"))), `[1,2,3]`, `[0,3]`},
+		{append(remove("/*"), body.ReplaceJSON("/y", []byte("0"))), `{"x":1,"y":2}`, `{"y":0}`},
+	} {
+		for name, src := range map[string]io.Reader{"at once": strings.NewReader(c.in), "byte by byte": iotest.OneByteReader(strings.NewReader(c.in))} {
+			if got, err := run(rewriter(t, c.edits...), src); err != nil || got != c.want {
+				t.Errorf("%s %s: %s, want %s, %v", c.in, name, got, c.want, err)
+			}
+		}
+	}
+	fn := rewriter(t, remove("/a")...)
+	for _, in := range []string{`{"a":1`, `{"a":1,}`, `{,"a":1}`, `{"a" 1}`, `{"b":1 "a":2}`, `{"a":1]`, `{"b":1,`, `{"a":tru}`, `[1,]`} {
+		if got, err := run(fn, strings.NewReader(in)); !errors.Is(err, body.ErrSyntax) {
+			t.Errorf("%s: %s, %v", in, got, err)
+		}
+	}
+	if _, err := run(fn, strings.NewReader(`{"`+strings.Repeat("x", 65<<10)+`":1}`)); !errors.Is(err, exchange.ErrTooLarge) {
+		t.Errorf("a long name: %v", err)
+	}
+	if _, err := body.RewriteJSON(body.RemoveJSON("")); err == nil {
+		t.Error("the whole document is removed")
 	}
 }
 
@@ -234,6 +286,30 @@ func edited(v any, tokens []string, value any) any {
 	return v
 }
 
+// removed is the document without what the tokens point to.
+func removed(v any, tokens ...string) any {
+	last := len(tokens) == 1
+	switch v := v.(type) {
+	case map[string]any:
+		if child, ok := v[tokens[0]]; ok && last {
+			delete(v, tokens[0])
+		} else if ok {
+			v[tokens[0]] = removed(child, tokens[1:]...)
+		}
+	case []any:
+		i, err := strconv.Atoi(tokens[0])
+		if err != nil || i < 0 || i >= len(v) || strconv.Itoa(i) != tokens[0] {
+			return v
+		}
+		if last {
+			return slices.Delete(v, i, i+1)
+		}
+		v[i] = removed(v[i], tokens[1:]...)
+		return v
+	}
+	return v
+}
+
 const everything = "\x00any"
 
 func decoded(t *testing.T, data []byte) any {
@@ -276,6 +352,12 @@ func FuzzRewriteJSON(f *testing.F) {
 		want := edited(decoded(t, data), []string{first, second}, "new")
 		if !reflect.DeepEqual(decoded(t, []byte(got)), want) {
 			t.Fatalf("%s became %s, want %v", data, got, want)
+		}
+		thin := rewriter(t, body.RemoveJSON(fmt.Sprintf("/%s/%s", escape(first), escape(second))))
+		got, err = run(thin, bytes.NewReader(data))
+		want = removed(decoded(t, data), first, second)
+		if pieces, err2 := run(thin, iotest.OneByteReader(bytes.NewReader(data))); err != nil || err2 != nil || pieces != got || !reflect.DeepEqual(decoded(t, []byte(got)), want) {
+			t.Fatalf("removed: %s became %s, want %v, %v", data, got, want, err)
 		}
 		got, err = run(rewriter(t, body.ReplaceJSON("/*/"+escape(second), []byte(`"new"`)).Wildcards()), bytes.NewReader(data))
 		if want := edited(decoded(t, data), []string{everything, second}, "new"); err != nil || second != "*" && !reflect.DeepEqual(decoded(t, []byte(got)), want) {

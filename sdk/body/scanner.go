@@ -42,6 +42,22 @@ func (s *scanner) flush() error {
 	return nil
 }
 
+// nothingKept is what may be taken aside of what goes.
+const nothingKept = -1
+
+// divert has what is read from here on taken aside, up to most bytes, until [scanner.resume].
+func (s *scanner) divert(most int) error {
+	err := s.flush()
+	s.aside, s.taken, s.most = true, s.taken[:0], most
+	return err
+}
+
+func (s *scanner) resume() error {
+	err := s.flush()
+	s.aside = false
+	return err
+}
+
 // fill reads the next chunk; io.EOF is the end of the body.
 func (s *scanner) fill() error {
 	if err := s.flush(); err != nil {

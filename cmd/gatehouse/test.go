@@ -112,21 +112,8 @@ func (t *policyTest) once(ctx context.Context, caseFiles []string) error {
 	site.Gateway.Over(over)
 	// What is wrong with the manifests may be what a case is about; it doesn't fail the cases.
 	site.Faults(t.errors)
-	var through policytest.Runner
-	if t.envoy {
-		binary := t.binary
-		if binary == findEnvoy {
-			binary = ""
-		}
-		running, err := site.Envoy(ctx, binary)
-		if err != nil {
-			return err
-		}
-		defer func() { _ = running.Close() }()
-		through = running
-	}
 	engine := policytest.NewEngine(site.Gateway)
-	outcomes, err := policytest.Run(ctx, cases, engine, through)
+	outcomes, err := t.try(ctx, site, cases, engine)
 	if err != nil {
 		return err
 	}
@@ -148,6 +135,23 @@ func (t *policyTest) once(ctx context.Context, caseFiles []string) error {
 		return errReported
 	}
 	return nil
+}
+
+// try runs the cases by the engine, and through Envoy where that is asked for.
+func (t *policyTest) try(ctx context.Context, site *standalone.Site, cases []policytest.Case, engine *policytest.Engine) ([]policytest.Outcome, error) {
+	if !t.envoy {
+		return policytest.Run(ctx, cases, engine, nil)
+	}
+	binary := t.binary
+	if binary == findEnvoy {
+		binary = ""
+	}
+	running, err := site.Envoy(ctx, binary)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = running.Close() }()
+	return policytest.Run(ctx, cases, engine, running)
 }
 
 // compare runs the cases by the other manifests too.

@@ -94,7 +94,7 @@ func (g *gateway) prepare(ctx context.Context) error {
 	g.metrics = prometheus.NewRegistry()
 	g.metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	g.jwks = jwt.NewFetcher(jwt.FetcherOptions{AllowPrivateAddresses: g.config.AllowPrivateJWKS, Logger: g.log})
-	g.bundles = bundle.NewFetcher(bundle.Options{AllowFiles: true, Logger: g.log})
+	g.bundles = bundle.NewFetcher(bundle.Options{AllowFiles: true, Keep: g.dir.Path("bundles"), Logger: g.log})
 	g.decisions = decisionlog.New(decisionlog.Options{Stdout: g.config.Stdout, Dir: g.dir.Path("decisions"), Logger: g.log})
 	g.metrics.MustRegister(agent.NewCollector(g.jwks, g.bundles, g.decisions))
 	g.statuses = newStatuses()

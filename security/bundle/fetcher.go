@@ -32,6 +32,9 @@ const (
 type Options struct {
 	// AllowFiles lets policies name file:///PATH, for programs whose manifests and files are one person's.
 	AllowFiles bool
+	// Keep is a folder for the last good archive of each server's bundle. It is used again only while the
+	// first fetch after a start fails, and its signature is checked again. "" keeps none.
+	Keep string
 	// FirstRetry is the pause after a failed fetch, doubled each time up to LastRetry. Defaults 1 s and 30 s.
 	FirstRetry, LastRetry time.Duration
 	// Offline checks what is asked for and fetches nothing: for looking at policies without their network.
@@ -50,6 +53,7 @@ type Fetcher struct {
 	stop    context.CancelFunc
 	running sync.WaitGroup
 
+	keep    keeper
 	mu      sync.Mutex
 	closed  bool
 	sources map[sourceKey]*source
@@ -73,7 +77,9 @@ func NewFetcher(opts Options) *Fetcher {
 		opts.Logger = slog.Default()
 	}
 	ctx, stop := context.WithCancel(context.Background())
-	return &Fetcher{opts: opts, ctx: ctx, stop: stop, sources: map[sourceKey]*source{}}
+	f := &Fetcher{opts: opts, ctx: ctx, stop: stop, keep: keeper{dir: opts.Keep}, sources: map[sourceKey]*source{}}
+	f.keep.prune(time.Now())
+	return f
 }
 
 // Close ends all fetching and waits for fetches under way. Bundles that were fetched stay in force.

@@ -133,7 +133,40 @@ func (s *source) look() (changed bool) {
 		s.good.Store(fresh)
 	}
 	s.note(err)
+	switch {
+	case err == nil && !isFile(s.key.url):
+		s.store(fresh, archive)
+	case err != nil && s.good.Load() == nil:
+		return s.recall()
+	}
 	return fresh != nil
+}
+
+// store is for the next start; that it fails harms nothing now.
+func (s *source) store(fresh *contents, archive []byte) {
+	if fresh == nil {
+		archive = nil
+	}
+	if err := s.fetcher.keep.put(&s.key, archive); err != nil {
+		s.fetcher.opts.Logger.Warn("can't keep bundle for the next start", "url", s.name, "error", err)
+	}
+}
+
+// recall takes what was good before this start, verified anew, while the server doesn't answer.
+func (s *source) recall() bool {
+	archive, at := s.fetcher.keep.get(&s.key)
+	if archive == nil {
+		return false
+	}
+	kept, err := read(s.name, archive, s.keys, s.key.version)
+	if err != nil {
+		return false
+	}
+	s.good.Store(kept)
+	s.mu.Lock()
+	s.success = at
+	s.mu.Unlock()
+	return true
 }
 
 // note logs only the first of several failures: a server that is down for a day is one event.

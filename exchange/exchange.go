@@ -35,6 +35,8 @@ type Exchange struct {
 
 // A Host carries an Exchange: it has the proxy's side of every method below, which hold what is
 // demanded of it. Only hosts implement it, and only they call NewExchange.
+//
+//nolint:interfacebloat // it is an Exchange's methods
 type Host interface {
 	Next(ctx context.Context, want Want) (*Response, error)
 	Finish(ctx context.Context) error

@@ -152,7 +152,7 @@ func TestACompressedResponseWithTrailersIsWhole(t *testing.T) {
 
 // TestNothingIsLeftBehind: whatever a processor does, its client gets a verdict in bounded time, and no goroutine
 // stays once the processor has returned. It counts goroutines, so it runs alone.
-func TestNothingIsLeftBehind(t *testing.T) { //nolint:tparallel // see above
+func TestNothingIsLeftBehind(t *testing.T) {
 	release := make(chan struct{})
 	misdeeds := map[string]exchange.ProcessorFunc{
 		"panic":                func(context.Context, *exchange.Exchange) error { panic("boom") },

@@ -168,7 +168,8 @@ func (s *stream) answer(k kind, e *edits) error {
 	if err == nil && e.override != nil {
 		out = appendOverride(out, *e.override)
 	}
-	s.out = append(out, s.merged...)
+	out = append(out, s.merged...)
+	s.out = out
 	if err != nil {
 		return err
 	}

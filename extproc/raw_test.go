@@ -35,7 +35,7 @@ func TestTheProtocolCanBeReached(t *testing.T) {
 			&extprocv3.ProcessingRequest{},
 			&extprocv3.ProcessingResponse{Response: &extprocv3.ProcessingResponse_ImmediateResponse{}},
 			&extprocv3.ProcessingResponse{OverrideMessageTimeout: durationpb.New(time.Second)},
-			&extprocv3.ProcessingResponse{RequestDrain: true},
+			&extprocv3.ProcessingResponse{RequestDrainRequests: true},
 		} {
 			if raw.Merge(m) == nil {
 				return errors.New("what is the engine's was merged")

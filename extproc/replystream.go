@@ -30,7 +30,8 @@ func (s *stream) OpenReply(r *exchange.Reply) (exchange.ReplyBody, error) {
 				return nil, err
 			}
 		}
-		s.out = append(out, s.merged...)
+		out = append(out, s.merged...)
+		s.out = out
 		s.send()
 		s.replying = true
 	}

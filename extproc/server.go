@@ -114,8 +114,7 @@ const maxScratch = 128 << 10
 
 // handle serves one stream. Its error, if any, is a reset.
 func (s *Server) handle(t transport) (err error) {
-	st := &stream{server: s, transport: t}
-	st.ctx.parent = t.Context()
+	st := &stream{server: s, transport: t, ctx: callContext{parent: t.Context()}}
 	defer st.ctx.end(context.Canceled)
 	scratch := answers.Get().(*[]byte) //nolint:forcetypeassert // it has no others
 	st.out = (*scratch)[:0]

@@ -54,7 +54,6 @@ func TestConfigurationIsParsedOnceForEachText(t *testing.T) {
 
 func TestConfigurationThatIsAbsentOrBrokenFails(t *testing.T) {
 	t.Parallel()
-	parse := func(raw string) (int, error) { return strconv.Atoi(raw) }
 	seven := 7
 	got := 0
 	fn := func(_ context.Context, _ *sdk.Exchange, n int) error { got = n; return nil }
@@ -75,7 +74,7 @@ func TestConfigurationThatIsAbsentOrBrokenFails(t *testing.T) {
 		{"broken", t.Context(), &seven, extensions{"n": "x"}, sdk.ErrBadConfiguration, 0},
 	} {
 		got = 0
-		if err := sdk.Configured("n", c.def, parse, fn).Process(c.ctx, configuredExchange(c.ext)); !errors.Is(err, c.want) || got != c.n {
+		if err := sdk.Configured("n", c.def, strconv.Atoi, fn).Process(c.ctx, configuredExchange(c.ext)); !errors.Is(err, c.want) || got != c.n {
 			t.Errorf("%s: %d, %v", c.name, got, err)
 		}
 	}

@@ -15,6 +15,9 @@ const relayBuffer = 32 << 10
 // held; then it flows.
 func (h *hosted) deliver(w http.ResponseWriter, resp *Response) {
 	h.writer.become(relaying)
+	if h.writer.begun() {
+		return // the middleware hasn't waited
+	}
 	w.WriteHeader(resp.Status())
 	if !h.other {
 		return
@@ -31,12 +34,7 @@ func (h *hosted) deliver(w http.ResponseWriter, resp *Response) {
 		consumed += n
 		if n > 0 {
 			if _, err := w.Write(buffer[:n]); err != nil {
-				if errors.Is(err, ErrTooLarge) {
-					err = errHeld
-				}
-				h.mu.Lock()
-				h.fail(err)
-				h.mu.Unlock()
+				h.unwritten(err)
 				return
 			}
 			flush()
@@ -44,6 +42,21 @@ func (h *hosted) deliver(w http.ResponseWriter, resp *Response) {
 		if err != nil {
 			return
 		}
+	}
+}
+
+// unwritten notes that the middleware's writer hasn't taken a piece of the body. That it doesn't wait any
+// longer is its decision, as long as nothing has been sent.
+func (h *hosted) unwritten(err error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	switch {
+	case h.conduit == nil && h.nextCtx.Err() != nil:
+		h.gone = err
+	case errors.Is(err, ErrTooLarge):
+		h.fail(errHeld)
+	default:
+		h.fail(err)
 	}
 }
 

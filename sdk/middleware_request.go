@@ -131,8 +131,7 @@ func (h *hosted) editBody(body io.ReadCloser) error {
 
 // tooLarge makes the error of http.MaxBytesReader a verdict.
 func tooLarge(err error) error {
-	var limit *http.MaxBytesError
-	if errors.As(err, &limit) {
+	if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
 		return fmt.Errorf("%w: %w", ErrTooLarge, err)
 	}
 	return err

@@ -152,6 +152,7 @@ func (s *stream) take(m *message) error {
 		s.attributes.add(m.attributes)
 		s.first[responseSide] = m.raw
 		s.limit.Store(int64(s.patience(responseSide)))
+		s.server.sweeper.add(s)
 		f.bodiless = m.endOfStream || s.request != nil && s.request.Method() == http.MethodHead
 		s.newResponse(m)
 		return nil

@@ -16,10 +16,10 @@ type sweeper struct {
 	every   time.Duration
 }
 
-// add watches a stream that has a limit.
+// add watches a stream that has a limit, unless it does so already.
 func (w *sweeper) add(s *stream) {
 	limit := time.Duration(s.limit.Load())
-	if limit <= 0 {
+	if limit <= 0 || s.watched {
 		return
 	}
 	s.watched = true

@@ -23,10 +23,12 @@ func TestTheFiltersTimeoutIsTheProcessorsDeadline(t *testing.T) {
 	outcomes := make(chan exchange.Outcome, 1)
 	for path, config := range map[string]string{
 		"/request": describing("v=1; timeout=200ms", ""), "/response": describing("v=1; timeout=200ms", ""),
+		"/response/after/full/duplex": describing("v=1; timeout=200ms",
+			"processing_mode: {request_body_mode: FULL_DUPLEX_STREAMED, request_trailer_mode: SEND, response_body_mode: STREAMED}"),
 	} {
 		g := start(t, config, http.HandlerFunc(hello), func(ctx context.Context, x *exchange.Exchange) error {
 			x.OnComplete(func(o exchange.Outcome) { outcomes <- o })
-			if x.Request.Path() == "/response" {
+			if x.Request.Path() != "/request" {
 				if _, err := x.Next(ctx); err != nil {
 					return err
 				}

@@ -24,6 +24,7 @@ type flow struct {
 	held    []byte
 	heldEnd bool
 
+	prompts  bool // Envoy has sent a chunk and sends the trailers, if they are there, only when that is answered
 	released bool // the processor has let go of the headers
 	bodiless bool // the end came with the headers, or the body was replaced with them
 	sized    bool // the message had a content-length
@@ -151,6 +152,10 @@ func (f *flow) forward(from int, data string, end bool) error {
 	if err := f.push(from, len(f.stages), data, end, f.chunk); err != nil {
 		return err
 	}
+	if f.prompts && !end {
+		f.stream.sendChunk(f.body(), "", false)
+	}
+	f.prompts = false
 	if end && f.stream.auto.owes(f.side) != f.trailer() {
 		f.stream.sendChunk(f.body(), "", true)
 	}
@@ -158,6 +163,7 @@ func (f *flow) forward(from int, data string, end bool) error {
 }
 
 func (f *flow) chunk(data string) error {
+	f.prompts = false
 	for len(data) > maxChunk {
 		f.stream.sendChunk(f.body(), data[:maxChunk], false)
 		data = data[maxChunk:]

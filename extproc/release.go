@@ -102,6 +102,7 @@ func (f *flow) releaseHeaders(e *edits) error {
 		return err
 	}
 	if o := e.override; o != nil {
+		f.prompts = o.requestBody.duplex() && !s.auto.sides[requestSide].mode.duplex()
 		s.auto.sides[requestSide].mode, s.auto.sides[responseSide].mode = o.requestBody, o.responseBody
 		s.relax(f.side)
 	}

@@ -13,6 +13,9 @@ import (
 	"github.com/gatehouse-proxy/gatehouse/sdk/sdktest"
 )
 
+// whatProcessorsDo is the group of cases with processors of the SDK, which never leave an exchange hanging.
+const whatProcessorsDo = "What processors do"
+
 var errBoom = errors.New("boom")
 
 // verb is one of the things that processors do.
@@ -129,7 +132,7 @@ func verbCases() (all []conform) {
 				}
 				r := c.request(sdktest.Together)
 				r.Upstream = c.response(sdktest.Together)
-				all = append(all, conform{group: "What processors do", name: v.name + ", " + m.name + ", " + c.name, processor: served(v.run), filter: f, request: r})
+				all = append(all, conform{group: whatProcessorsDo, name: v.name + ", " + m.name + ", " + c.name, processor: served(v.run), filter: f, request: r})
 			}
 		}
 	}

@@ -53,7 +53,7 @@ func programs(t *testing.T, names []string) string {
 				return
 			}
 		}
-		buildErr = os.Setenv(gatewaytest.BinaryVariable, filepath.Join(bin, "gatehouse"))
+		buildErr = os.Setenv(gatewaytest.BinaryVariable, filepath.Join(bin, "gatehouse")) //nolint:usetesting // for all tests of the process
 	})
 	if buildErr != nil {
 		t.Fatal(buildErr)

@@ -85,6 +85,25 @@ func TestS47CredentialsAreNeverLogged(t *testing.T) {
 	}
 }
 
+func TestS47ParametersWithCredentialsAreNeverLogged(t *testing.T) {
+	t.Parallel()
+	for path, want := range map[string]string{
+		"/a": "/a", "/a?": "/a?", "/a?q=1": "/a?q=1", "/a?access_token=hunter2": "/a?access_token=", "/a?q=1&access_token=hunter2&r=2": "/a?q=1&access_token=&r=2",
+		"/a?access%5ftoken=hunter2": "/a?access%5ftoken=", "/a?q=1;access_token=hunter2;r": "/a?q=1;access_token=;r", "/a?access_token=hunter2&access_token=hunter2": "/a?access_token=&access_token=",
+		"/a?access_token=hunter2=&": "/a?access_token=&", "/a?%zz=1&access_token=hunter2": "/a?", "/a?access_token=hunter2?x": "/a?access_token=", "/a?&&access_token=hunter2": "/a?&&access_token=",
+		"/a?ACCESS_TOKEN=1": "/a?ACCESS_TOKEN=1",
+	} {
+		term := ast.NewObject([2]*ast.Term{ast.StringTerm("path"), ast.StringTerm(path)})
+		for _, name := range []string{"http", "request", "attributes"} {
+			term = ast.NewObject([2]*ast.Term{ast.StringTerm(name), ast.NewTerm(term)})
+		}
+		line := written(t, &config.DecisionLog{}, decisionlog.Credentials{Params: []string{"access_token"}}, decisionlog.Event{Input: term})
+		if text, _ := json.Marshal(want); !strings.Contains(strings.ReplaceAll(line, `&`, `\u0026`), `"path":`+string(text)) || strings.Contains(line, "hunter2") { //nolint:errchkjson // a string
+			t.Errorf("%s: %s", path, line)
+		}
+	}
+}
+
 func TestMaskedPartsAreLeftOut(t *testing.T) {
 	t.Parallel()
 	for pointer, gone := range map[string]string{

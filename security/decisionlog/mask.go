@@ -2,6 +2,7 @@ package decisionlog
 
 import (
 	"fmt"
+	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -101,6 +102,37 @@ func (p pointer) of(event map[string]any) any {
 	return at
 }
 
+// withoutParams leaves out the values of the parameters, and the whole query where a name in it can't be read:
+// it may be one of theirs to somebody else.
+func (c *Credentials) withoutParams(target string) string {
+	path, query, found := strings.Cut(target, "?")
+	if !found {
+		return target
+	}
+	var kept strings.Builder
+	for query != "" {
+		end := strings.IndexAny(query, "&;")
+		pair, rest := query, ""
+		if end >= 0 {
+			pair, rest = query[:end], query[end:]
+		}
+		rawName, _, _ := strings.Cut(pair, "=")
+		name, err := url.QueryUnescape(rawName)
+		switch {
+		case err != nil:
+			return path + "?"
+		case slices.Contains(c.Params, name):
+			pair = rawName + "="
+		}
+		kept.WriteString(pair)
+		if query = rest; query != "" {
+			kept.WriteByte(query[0])
+			query = query[1:]
+		}
+	}
+	return path + "?" + kept.String()
+}
+
 // erasePath takes parameters out of the query wherever it is shown.
 func (c *Credentials) erasePath(event map[string]any) (erased []string) {
 	if len(c.Params) == 0 {
@@ -111,9 +143,8 @@ func (c *Credentials) erasePath(event map[string]any) (erased []string) {
 		name := at[len(at)-1]
 		container, _ := at[:len(at)-1].of(event).(map[string]any)
 		path, _ := container[name].(string)
-		if _, query, found := strings.Cut(path, "?"); found && query != "" {
-			// The query as a whole: how a name is escaped in it is for the policy's reader to know.
-			container[name] = strings.TrimSuffix(path, query)
+		if clean := c.withoutParams(path); clean != path {
+			container[name] = clean
 			erased = append(erased, at.String())
 		}
 	}

@@ -94,8 +94,10 @@ func (p *Path) protect(chain *routing.Chain, w *way, spec *config.Policy) {
 	if chain.ClientCertificate {
 		p.authenticated("client certificate")
 	}
-	if w.login {
-		p.authenticated("oidc")
+	filters := slices.Clone(w.filters)
+	if at := slices.Index(filters, login); at >= 0 {
+		filters = slices.Delete(filters, at, at+1)
+		p.authenticated(login)
 	}
 	if spec != nil {
 		p.Enforced = append(p.Enforced, Enforces(spec)...)
@@ -110,7 +112,7 @@ func (p *Path) protect(chain *routing.Chain, w *way, spec *config.Policy) {
 			p.Enforced = append(p.Enforced, processor.Type+" "+processor.Name)
 		}
 	}
-	p.Enforced = append(p.Enforced, w.filters...)
+	p.Enforced = append(p.Enforced, filters...)
 }
 
 func (p *Path) authenticated(by string) {

@@ -39,6 +39,12 @@ func (g *Gateway) Explain(ctx context.Context, r *Request) (*Explanation, error)
 		out.Request.Client = match.Client.String()
 	}
 	g.follow(ctx, r, request, match, out)
+	if slices.Contains(out.Filters, login) {
+		out.note("oidc comes before the policy: a client without a session is sent to log in (302)")
+	}
+	if out.Verdict.Outcome == Forwarded && len(out.Processors)+len(out.Filters) > 0 {
+		out.note("forwarded unless one of those objects that weren't asked or played")
+	}
 	overGRPC(match, &out.Verdict)
 	return out, nil
 }

@@ -25,7 +25,6 @@ type way struct {
 	cors       *corsfilter.CorsPolicy
 	processors []Processor
 	filters    []string
-	login      bool // Envoy's own OAuth2 filter has the client log in
 	// nobody says that the filter before the router admits no request.
 	nobody bool
 }
@@ -35,7 +34,7 @@ func wayOf(m *hcm.HttpConnectionManager, r *route.Route) *way {
 	out := &way{}
 	for _, f := range m.GetHttpFilters() {
 		if config, ok := r.GetTypedPerFilterConfig()[f.GetName()]; ok {
-			out.read(f.GetName(), config)
+			out.read(config)
 		}
 	}
 	if len(r.GetRoute().GetRateLimits()) > 0 {
@@ -44,7 +43,7 @@ func wayOf(m *hcm.HttpConnectionManager, r *route.Route) *way {
 	return out
 }
 
-func (w *way) read(name string, config *anypb.Any) {
+func (w *way) read(config *anypb.Any) {
 	wrapper := &route.FilterConfig{}
 	if config.MessageIs(wrapper) && config.UnmarshalTo(wrapper) == nil && wrapper.GetConfig() != nil {
 		config = wrapper.GetConfig()
@@ -60,8 +59,21 @@ func (w *way) read(name string, config *anypb.Any) {
 		w.cors = origins
 	case config.MessageIs(access) && config.UnmarshalTo(access) == nil && w.admits(access):
 	default:
-		w.login = w.login || filterType(config.GetTypeUrl()) == "oauth2"
-		w.filters = append(w.filters, name)
+		w.other(config)
+	}
+}
+
+// login is the name of Envoy's OAuth2 filter among what stands on a way.
+const login = "oidc"
+
+// other takes a filter whose part isn't played. Those that never answer by themselves are left out.
+func (w *way) other(config *anypb.Any) {
+	switch kind := filterType(config.GetTypeUrl()); kind {
+	case "header_mutation", "stateful_session":
+	case "oauth2":
+		w.filters = append(w.filters, login)
+	default:
+		w.filters = append(w.filters, kind)
 	}
 }
 

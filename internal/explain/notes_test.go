@@ -1,0 +1,47 @@
+package explain_test
+
+import (
+	"os"
+	"slices"
+	"strings"
+	"testing"
+
+	"golang.org/x/tools/txtar"
+
+	"github.com/gatehouse-proxy/gatehouse/internal/explain"
+)
+
+// TestWhatIsntPlayedIsSaid: a login, a limit or a server of the user's own may still object.
+func TestWhatIsntPlayedIsSaid(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		url, filter, note string
+		protected         bool
+	}{
+		"security-oidc": {"http://h:8080/good", "oidc", "oidc comes before the policy", true},
+		"security-csrf": {"http://h:8080/good", "csrf", "forwarded unless one of those objects", false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			text, err := os.ReadFile("../../translator/testdata/" + name + ".txtar")
+			if err != nil {
+				t.Fatal(err)
+			}
+			files := txtar.Parse(text).Files
+			at := slices.IndexFunc(files, func(f txtar.File) bool { return f.Name == "in.yaml" })
+			g := gateway(t, string(files[at].Data))
+			answer, err := g.Explain(t.Context(), &explain.Request{Method: "GET", URL: test.url})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !slices.Contains(answer.Filters, test.filter) || !strings.Contains(strings.Join(answer.Notes, "\n"), test.note) {
+				t.Errorf("filters %q, notes %q", answer.Filters, answer.Notes)
+			}
+			for _, way := range g.Audit() {
+				if way.Route.Match == "path prefix /good" && way.Protected() != test.protected {
+					t.Errorf("protected %t by %q", way.Protected(), way.Authentication)
+				}
+			}
+		})
+	}
+}

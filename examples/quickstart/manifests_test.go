@@ -52,7 +52,7 @@ func accepted(t *testing.T, dir string) {
 			t.Errorf("%s %s=%v %s: %s", c.Object, c.Type, c.True, c.Reason, c.Message)
 		}
 	}
-	if n := len(result.Snapshot.Policies); n != 5 {
+	if n := len(result.Snapshot.Policies); n != 6 {
 		t.Errorf("%d policies", n)
 	}
 	for _, p := range result.Snapshot.Policies {

@@ -95,6 +95,11 @@ func trials(p ports) []group {
 			{headers: []string{bearer}, url: at + "/rego", want: "200"},
 			{method: "DELETE", headers: []string{bearer}, url: at + "/rego", want: "403"},
 		}},
+		{"conditions in CEL, asked by ext_proc (cel.yaml)", []trial{
+			{url: at + "/cel", want: "200"},
+			{method: "DELETE", url: at + "/cel", want: "403"},
+			{headers: []string{"x-team: staff, guests"}, url: at + "/cel", want: "403"},
+		}},
 		{"password or token, one is enough (any.yaml)", []trial{
 			{url: at + "/any", want: "401"},
 			{user: bob, url: at + "/any", want: `200 with "x-user": "bob"`},

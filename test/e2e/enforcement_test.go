@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"fmt"
 	"net/http"
 	"strings"
 	"testing"
@@ -75,6 +76,35 @@ spec:
 		}
 		if a.Status == 200 && a.Seen.Header.Get("x-gatehouse-client-ip") != "" {
 			t.Errorf("%s: the backend sees our own header", name)
+		}
+	}
+}
+
+// TestEnforcementOfUpgrades: a WebSocket is decided once, by either protocol, and then left alone.
+func TestEnforcementOfUpgrades(t *testing.T) {
+	t.Parallel()
+	echo, port := serve(t, upgrade), freePort(t)
+	manifests := []string{gatewayManifest(port), fmt.Sprintf("apiVersion: v1\nkind: Service\nmetadata: {name: ws}\nspec: {clusterIP: 127.0.0.1, ports: [{port: %d, appProtocol: kubernetes.io/ws}]}\n", echo)}
+	specs := map[string]string{
+		"allowed": `  authorization: {rules: [{action: Allow, cel: "request.headers.upgrade == 'websocket'"}]}`,
+		"denied":  `  authorization: {rules: [{action: Deny, cel: "request.headers.upgrade == 'websocket'"}], defaultAction: Allow}`,
+		"marked": `  opa: {modules: [{type: Inline, inline: "package envoy.authz\nimport rego.v1\nallow := {\"allowed\": true, \"response_headers_to_add\": {\"x-a\": \"b\"}} if input.attributes.request.http.method == \"GET\""}]}` +
+			"\n  cors: {allowOrigins: ['https://app.example']}",
+	}
+	for name, spec := range specs {
+		for _, enforcement := range []string{"ExtAuthz", "ExtProc"} {
+			path := name + strings.ToLower(enforcement)
+			manifests = append(manifests, route(path, "", fmt.Sprintf("matches: [%s]\nbackendRefs: [{name: ws, port: %d}]", prefix("/"+path), echo)),
+				policyManifest(path, spec+"\n  enforcement: "+enforcement))
+		}
+	}
+	gatewaytest.Start(t, all(manifests...))
+	for path, want := range map[string]string{
+		"/allowedextauthz": "hello", "/allowedextproc": "hello", "/markedextauthz": "hello", "/markedextproc": "hello",
+		"/deniedextauthz": "403 Forbidden", "/deniedextproc": "403 Forbidden",
+	} {
+		if got, err := websocketEcho(port, path); err != nil || got != want {
+			t.Errorf("%s: %q %v, want %q", path, got, err, want)
 		}
 	}
 }

@@ -121,7 +121,9 @@ func (b *routeBuilder) rule(i int, listener *gatewayapi.Listener) []*envoy.Entry
 
 func (b *routeBuilder) policies(rule *envoy.Rule, section string, listener *gatewayapi.Listener) {
 	if chain := gatewayapi.Chain(b.view, "SecurityPolicy", b.route, section, listener); len(chain) > 0 {
-		rule.Security = memo.Read[*policy.Security](b.view, policy.SecurityKey(b.view, chain))
+		key := policy.SecurityKey(b.view, chain)
+		rule.Security = memo.Read[*policy.Security](b.view, key)
+		b.merged(key, rule.Security.Conditions)
 		if b.first("security " + rule.Security.Ref) {
 			b.unit.security = append(b.unit.security, rule.Security)
 		}
@@ -131,10 +133,19 @@ func (b *routeBuilder) policies(rule *envoy.Rule, section string, listener *gate
 		b.login(rule.Security.OIDC)
 	}
 	if chain := gatewayapi.Chain(b.view, "EnvoyExtensionPolicy", b.route, section, listener); len(chain) > 0 {
-		rule.Extension = memo.Read[*policy.Extension](b.view, policy.ExtensionKey(b.view, chain))
+		key := policy.ExtensionKey(b.view, chain)
+		rule.Extension = memo.Read[*policy.Extension](b.view, key)
+		b.merged(key, rule.Extension.Conditions)
 		for i := range rule.Extension.ExtProc {
 			b.cluster(rule.Extension.ExtProc[i].Name, rule.Extension.ExtProc[i].Backend, true)
 		}
+	}
+}
+
+// merged tells of a fault that policies have only together. What each has by itself is told of it alone.
+func (b *routeBuilder) merged(key memo.Key, conditions []status.Condition) {
+	if policy.Merges(key) && conditions[0].Fault() {
+		b.unit.conditions = append(b.unit.conditions, conditions...)
 	}
 }
 

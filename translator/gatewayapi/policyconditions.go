@@ -129,6 +129,11 @@ func known(sections []string) string {
 // the whole object, a route's or ListenerSet's that of the Gateway.
 func (f *fitting) hide(policyKind string, target Target, items []Targeting) {
 	nearest := items[:0:0]
+	items = slices.DeleteFunc(slices.Clone(items), func(t Targeting) bool { // what isn't there hides nothing
+		at := target
+		at.Section = t.Section
+		return f.missing(policyKind, at) != ""
+	})
 	whole, ok := atSection(items, "")
 	if ok {
 		nearest = append(nearest, whole)

@@ -1,7 +1,6 @@
 package kubestatus_test
 
 import (
-	"bytes"
 	"encoding/json"
 	"flag"
 	"fmt"
@@ -11,8 +10,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/gatehouse-proxy/gatehouse/internal/envoytest"
-	rendering "github.com/gatehouse-proxy/gatehouse/internal/render"
 	"github.com/gatehouse-proxy/gatehouse/internal/statuscases"
 	"github.com/gatehouse-proxy/gatehouse/translator"
 	"github.com/gatehouse-proxy/gatehouse/translator/kubestatus"
@@ -55,9 +52,6 @@ func checkCase(t *testing.T, c *statuscases.Case) {
 		t.Errorf("got\n%swant\n%s", got, c.Want())
 	}
 	checkOrder(t, c.Objects)
-	if !testing.Short() {
-		loadInEnvoy(t, c.Objects)
-	}
 }
 
 func checkOrder(t *testing.T, objects []string) {
@@ -71,23 +65,6 @@ func checkOrder(t *testing.T, objects []string) {
 			return
 		}
 	}
-}
-
-// loadInEnvoy has Envoy load what a case serves: whatever is wrong with some of its objects, the rest must
-// be a configuration.
-func loadInEnvoy(t *testing.T, objects []string) {
-	t.Helper()
-	documents := make([]*resource.Document, len(objects))
-	for i, text := range objects {
-		documents[i] = resource.Decode([]byte(text))
-	}
-	set, _ := build(nil, documents)
-	result := translator.New(translator.Options{ControllerNames: controllers(), SealKey: []byte("key")}).Translate(set, nil)
-	var bootstrap bytes.Buffer
-	if err := rendering.Snapshot(&bootstrap, result.Snapshot, rendering.Options{Format: rendering.Envoy, Type: rendering.All, StateDir: "/tmp"}); err != nil {
-		t.Fatal(err)
-	}
-	envoytest.Validate(t, bootstrap.String())
 }
 
 func encode(t *testing.T, objects []kubestatus.Object) string {

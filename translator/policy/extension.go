@@ -84,7 +84,7 @@ func ExtensionRule(v *memo.View, key memo.Key) any {
 	}
 	out.Conditions = []status.Condition{{
 		Object: resource.Key{Kind: "EnvoyExtensionPolicy", Namespace: key.Namespace, Name: names[0].name},
-		Type:   "Accepted", True: out.Fault == "", Reason: reason(out.Fault), Message: out.Fault,
+		Type:   "Accepted", True: out.Fault == "", Reason: reason(out.Fault), Message: together("EnvoyExtensionPolicy", names, out.Fault),
 	}}
 	return out
 }

@@ -30,6 +30,21 @@ func mergeKey(kind memo.Kind, chain []gatewayapi.Targeting, mergeType func(gatew
 	return key
 }
 
+// Merges reports whether a key stands for several policies.
+func Merges(key memo.Key) bool { return strings.Contains(key.Name, mergeSeparator) }
+
+// together tells of a fault that policies which merge have as a whole.
+func together(kind string, names []objectName, fault string) string {
+	if fault == "" || len(names) == 1 {
+		return fault
+	}
+	others := make([]string, len(names)-1)
+	for i, n := range names[1:] {
+		others[i] = kind + " " + n.namespace + "/" + n.name
+	}
+	return "together with " + strings.Join(others, " and ") + ", with which it merges: " + fault
+}
+
 // mergedNames is the reverse of mergeKey: the policy itself first.
 func mergedNames(key memo.Key) []objectName {
 	parts := strings.Split(key.Name, mergeSeparator)

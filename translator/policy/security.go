@@ -90,7 +90,7 @@ func SecurityRule(v *memo.View, key memo.Key) any {
 	out.Ref = out.Spec.Ref()
 	out.Conditions = []status.Condition{{
 		Object: resource.Key{Kind: "SecurityPolicy", Namespace: key.Namespace, Name: names[0].name},
-		Type:   "Accepted", True: out.Spec.Fault == "", Reason: reason(out.Spec.Fault), Message: out.Spec.Fault,
+		Type:   "Accepted", True: out.Spec.Fault == "", Reason: reason(out.Spec.Fault), Message: together("SecurityPolicy", names, out.Spec.Fault),
 	}}
 	return out
 }

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"slices"
 
 	core "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	extprocfilter "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/ext_proc/v3"
@@ -71,10 +72,7 @@ func (s *streams) ask(ctx context.Context, r *exchange.Request) (exchange.Verdic
 	if err != nil {
 		return exchange.Verdict{}, err
 	}
-	body, _, err := contents(r)
-	if err != nil {
-		return exchange.Verdict{}, err
-	}
+	body, _ := contents(r)
 	f := &filter{stream: stream, body: body, verdict: exchange.Verdict{Allow: true}}
 	err = stream.Send(&extprocv3.ProcessingRequest{
 		Attributes: attributes(r), ProtocolConfig: &extprocv3.ProtocolConfiguration{}, // bodies only where the answer asks for them
@@ -141,7 +139,7 @@ func (f *filter) take(answer *extprocv3.ProcessingResponse) {
 		f.done, f.verdict.Allow = true, false
 		f.verdict.Reply = &exchange.Reply{Code: int(a.ImmediateResponse.GetStatus().GetCode()), Header: http.Header{}, Body: a.ImmediateResponse.GetBody()}
 		set, add := edits(a.ImmediateResponse.GetHeaders().GetSetHeaders())
-		for _, h := range append(set, add...) {
+		for _, h := range slices.Concat(set, add) {
 			f.verdict.Reply.Header.Add(h.Name, h.Value)
 		}
 	case *extprocv3.ProcessingResponse_RequestHeaders:
@@ -153,7 +151,7 @@ func (f *filter) take(answer *extprocv3.ProcessingResponse) {
 		f.edit(a.RequestBody.GetResponse())
 	case *extprocv3.ProcessingResponse_ResponseHeaders:
 		set, add := edits(a.ResponseHeaders.GetResponse().GetHeaderMutation().GetSetHeaders())
-		f.done, f.verdict.ResponseSet = true, append(set, add...)
+		f.done, f.verdict.ResponseSet = true, slices.Concat(set, add)
 	}
 }
 

@@ -5,7 +5,9 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"net/http"
+	"slices"
 	"strings"
 
 	core "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
@@ -59,11 +61,7 @@ type checks struct{ inner exchange.Authorizer }
 
 // Check implements [exchange.Authorizer].
 func (c checks) Check(ctx context.Context, r *exchange.Request) (exchange.Verdict, error) {
-	request, err := checkRequest(r)
-	if err != nil {
-		return exchange.Verdict{}, err
-	}
-	message, err := proto.Marshal(request)
+	message, err := proto.Marshal(checkRequest(r))
 	if err != nil {
 		return exchange.Verdict{}, err
 	}
@@ -84,7 +82,7 @@ func (c checks) Check(ctx context.Context, r *exchange.Request) (exchange.Verdic
 	out.Allow, out.Remove = true, answer.GetOkResponse().GetHeadersToRemove()
 	out.Set, out.Add = edits(answer.GetOkResponse().GetHeaders())
 	set, add := edits(answer.GetOkResponse().GetResponseHeadersToAdd())
-	out.ResponseSet = append(set, add...)
+	out.ResponseSet = slices.Concat(set, add)
 	return out, nil
 }
 
@@ -102,16 +100,10 @@ func edits(options []*core.HeaderValueOption) (set, add []exchange.Field) {
 }
 
 // checkRequest is what Envoy's filter sends, with encode_raw_headers.
-func checkRequest(r *exchange.Request) (*authv3.CheckRequest, error) {
-	body, partial, err := contents(r)
-	if err != nil {
-		return nil, err
-	}
+func checkRequest(r *exchange.Request) *authv3.CheckRequest {
+	body, partial := contents(r)
 	conn := r.Conn()
-	extensions := map[string]string{}
-	for key, value := range r.Extensions {
-		extensions[key] = value
-	}
+	extensions := maps.Collect(r.Extensions)
 	if len(body) > 0 { // else an empty one can't be told from one that isn't sent
 		extensions[extauthz.BodyKey] = "buffered"
 	}
@@ -127,20 +119,20 @@ func checkRequest(r *exchange.Request) (*authv3.CheckRequest, error) {
 			Method: r.Method(), Path: r.Path(), Host: r.Authority(), Scheme: r.Scheme(), Protocol: r.Head().Protocol, Size: r.Head().Size,
 			HeaderMap: &core.HeaderMap{Headers: lines}, RawBody: body,
 		}},
-	}}, nil
+	}}
 }
 
 // contents reads what of the body an authorizer gets to see.
-func contents(r *exchange.Request) (body []byte, partial bool, err error) {
+func contents(r *exchange.Request) (body []byte, partial bool) {
 	if r.Head().Size <= 0 {
-		return nil, false, nil
+		return nil, false
 	}
 	view := r.Body.View()
-	body, err = io.ReadAll(&view)
+	body, err := io.ReadAll(&view)
 	if len(body) == 0 && err != nil { // the filter buffers none
-		return nil, false, nil //nolint:nilerr // see above
+		return nil, false
 	}
-	return body, int64(len(body)) < r.Head().Size, nil
+	return body, int64(len(body)) < r.Head().Size
 }
 
 // headerLines are the request's, with pseudo-headers and the client's address.

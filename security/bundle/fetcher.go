@@ -9,7 +9,6 @@ import (
 	"log/slog"
 	"net/url"
 	"path/filepath"
-	"slices"
 	"sync"
 	"time"
 
@@ -234,10 +233,5 @@ func (s *Subscription) Release() {
 func (f *Fetcher) States() []State {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	states := make([]State, 0, len(f.sources))
-	for _, s := range f.sources {
-		states = append(states, s.state())
-	}
-	slices.SortFunc(states, func(a, b State) int { return cmp.Compare(a.URL, b.URL) })
-	return states
+	return fetch.States(f.sources, (*source).state, func(s State) string { return s.URL })
 }

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"slices"
 	"sync"
 	"time"
 
@@ -178,10 +177,5 @@ func (s *State) Shown() string { return fetch.Shown(s.URI) }
 func (f *Fetcher) States() []State {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	states := make([]State, 0, len(f.sources))
-	for _, s := range f.sources {
-		states = append(states, s.state())
-	}
-	slices.SortFunc(states, func(a, b State) int { return cmp.Compare(a.URI, b.URI) })
-	return states
+	return fetch.States(f.sources, (*source).state, func(s State) string { return s.URI })
 }

@@ -176,16 +176,8 @@ func (b *builder) headers(part *reads) *ast.Term {
 // header returns the lines of a lower-case name joined (S12). A policy that writes a name in upper case
 // finds nothing, as with opa-envoy-plugin.
 func (b *builder) header(name string) (string, bool) {
-	head := b.r.Head()
-	switch name {
-	case ":authority":
-		return head.Authority, true
-	case ":method":
-		return head.Method, true
-	case ":path":
-		return head.Path, true
-	case ":scheme":
-		return head.Scheme, true
+	if value, found := pseudoHeader(b.r, name); found {
+		return value, true
 	}
 	if name != strings.ToLower(name) {
 		return "", false
@@ -202,6 +194,21 @@ func (b *builder) header(name string) (string, bool) {
 		b.fail(ErrAmbiguous)
 	}
 	return value, lines > 0
+}
+
+// pseudoHeader returns control data by its name in HTTP/2.
+func pseudoHeader(r *exchange.Request, name string) (value string, found bool) {
+	switch name {
+	case ":authority":
+		return r.Authority(), true
+	case ":method":
+		return r.Method(), true
+	case ":path":
+		return r.Path(), true
+	case ":scheme":
+		return r.Scheme(), true
+	}
+	return "", false
 }
 
 // source shows the chosen client, whose port is known only if it is the peer itself.

@@ -196,16 +196,8 @@ func appendFlag(dst []byte, flag bool) []byte {
 
 // appendHeader counts the lines: one line "a,b" and two lines are one text to Rego, and two keys here.
 func appendHeader(dst []byte, r *exchange.Request, name string) []byte {
-	head := r.Head()
-	switch name {
-	case ":authority":
-		return appendText(dst, head.Authority)
-	case ":method":
-		return appendText(dst, head.Method)
-	case ":path":
-		return appendText(dst, head.Path)
-	case ":scheme":
-		return appendText(dst, head.Scheme)
+	if value, found := pseudoHeader(r, name); found {
+		return appendText(dst, value)
 	}
 	value, lines := r.Header.Lookup(name)
 	dst = binary.AppendUvarint(dst, uint64(lines)) //nolint:gosec // a count

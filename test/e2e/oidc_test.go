@@ -4,10 +4,9 @@ import (
 	"crypto/sha256"
 	"crypto/tls"
 	"encoding/base64"
-	"encoding/json"
 	"fmt"
-	"io"
-	"log"
+	"log/slog"
+	"maps"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -64,10 +63,8 @@ func (p *provider) token(t *testing.T, w http.ResponseWriter, r *http.Request) {
 	}
 	p.tokens++
 	w.Header().Set("Content-Type", "application/json")
-	_ = json.NewEncoder(w).Encode(map[string]any{
-		"access_token": p.issuer.Token(t, map[string]any{"sub": "bob", "for": "backend"}), "token_type": "Bearer", "expires_in": 3600,
-		"id_token": p.issuer.Token(t, map[string]any{"sub": "bob", "aud": "shop"}),
-	})
+	fmt.Fprintf(w, `{"access_token": %q, "id_token": %q, "token_type": "Bearer", "expires_in": 3600}`,
+		p.issuer.Token(t, map[string]any{"sub": "bob", "for": "backend"}), p.issuer.Token(t, map[string]any{"sub": "bob", "aud": "shop"}))
 }
 
 // browser keeps cookies, secure ones too, as browsers do on this machine.
@@ -211,9 +208,7 @@ func TestOIDCLogin(t *testing.T) {
 		"forged ID token alone":        {nil, []string{host, "x-id-token: x"}, 302},
 	} {
 		b := &browser{cookies: map[string]string{}}
-		for name, value := range attempt.cookies {
-			b.cookies[name] = value
-		}
+		maps.Copy(b.cookies, attempt.cookies)
 		if a := b.get(t, at(port, "/page"), attempt.header...); a.Status != attempt.want {
 			t.Errorf("%s: %d, want %d", name, a.Status, attempt.want)
 		}
@@ -380,7 +375,7 @@ func TestOIDCVerifiesTheTokenEndpoint(t *testing.T) {
 			user := &browser{cookies: map[string]string{}}
 			callback := user.login(t, at(port, "/"), "Host: app.example")
 			a := user.get(t, strings.Replace(callback, "http://app.example", at(port, ""), 1), "Host: app.example")
-			if a.Status != test.want && !(test.want == http.StatusUnauthorized && a.Status >= 500) {
+			if a.Status != test.want && (test.want == http.StatusFound || a.Status < 500) {
 				t.Errorf("%d, want %d", a.Status, test.want)
 			}
 			if got := idp.tokens == 1; got != (test.want == http.StatusFound) {
@@ -398,7 +393,7 @@ func serveTLS(t *testing.T, c *gatewaytest.Certificate, h http.Handler) (port in
 	}
 	server := httptest.NewUnstartedServer(h)
 	server.TLS = &tls.Config{Certificates: []tls.Certificate{pair}}
-	server.Config.ErrorLog = log.New(io.Discard, "", 0)
+	server.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)
 	server.StartTLS()
 	t.Cleanup(server.Close)
 	return server.Listener.Addr().(*net.TCPAddr).Port

@@ -46,8 +46,8 @@ func pick(names []string, values func(string) []string) string {
 
 // trial is one request of the table.
 type trial struct {
-	policy, path, method string
-	header               []string
+	policy, method string
+	header         []string
 }
 
 // transportPolicies are the methods, and what they say to each credential: a status and what the backend is told of the caller.

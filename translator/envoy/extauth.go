@@ -60,11 +60,11 @@ func (b *Builder) guard(r *route.Route, rule *Rule, filters map[string]proto.Mes
 			}}
 			// Per route filters of a chain are found by their names, as those of the connection manager are.
 			filters[e.Name] = told
-			asked.WriteString(string(marshal(told)))
+			asked.Write(marshal(told))
 		}
 		if e.RouteMetadata {
 			r.Metadata = routeMetadata(rule.Object)
-			asked.WriteString(string(marshal(r.Metadata)))
+			asked.Write(marshal(r.Metadata))
 		}
 	}
 	if asked.Len() == 0 {

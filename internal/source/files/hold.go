@@ -18,7 +18,7 @@ const (
 	busyFor = time.Second
 	// settling is how long nothing may happen before a file that is empty or gone has been deleted, and
 	// longestSettling how long that may take while things go on happening elsewhere.
-	settling, longestSettling = 150 * time.Millisecond, time.Second
+	settling, longestSettling = 100 * time.Millisecond, time.Second
 )
 
 // holding knows which files keep what they held, and since when. It belongs to one Watch.
@@ -45,7 +45,7 @@ func (h *holding) gone(name string, now time.Time) bool {
 	if now.Sub(h.touched) >= settling || now.Sub(since) >= longestSettling {
 		return true
 	}
-	h.repeat(grace)
+	h.repeat(settling - now.Sub(h.touched))
 	return false
 }
 

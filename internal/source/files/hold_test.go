@@ -55,10 +55,10 @@ func TestWatchSeesNoGapWhenAFileIsReplaced(t *testing.T) {
 			write(t, dir+from, "")
 		}
 		write(t, dir+"/b.yaml", service(fmt.Sprintf("b%d", i)))
-		time.Sleep(50 * time.Millisecond) // a slow checkout
+		time.Sleep(40 * time.Millisecond) // a slow checkout
 		write(t, dir+to, service("policy"))
 		from = to
-		quick := time.Since(start) < 120*time.Millisecond // else the machine was too busy to tell
+		quick := time.Since(start) < 80*time.Millisecond // else the machine was too busy to tell
 		for _, services := range awaitAll(t, updates, fmt.Sprintf("b%d policy", i)) {
 			if quick && !strings.Contains(services, "policy") {
 				t.Fatalf("an update without it: %q", services)

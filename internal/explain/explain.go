@@ -134,6 +134,9 @@ func (g *Gateway) follow(ctx context.Context, r *Request, request *routing.Reque
 		return
 	}
 	g.act(match.Route, w, out)
+	if out.Verdict.Outcome == Answered && out.Verdict.Status >= http.StatusInternalServerError {
+		g.blame(out)
+	}
 	if match.Route.GetRedirect() != nil {
 		out.Verdict.Location = location(request, match.Path, match.Route)
 	}
@@ -141,6 +144,16 @@ func (g *Gateway) follow(ctx context.Context, r *Request, request *routing.Reque
 		out.Upstream = upstream(match, &out.Verdict)
 	}
 	crossOrigin(request, w, match, &out.Verdict)
+}
+
+// blame says what is wrong with the route's rule, for an answer that it gives by itself because of it.
+func (g *Gateway) blame(out *Explanation) {
+	for _, c := range g.faults {
+		o, r := c.Object, out.Route
+		if o.Kind == r.Kind && o.Namespace == r.Namespace && o.Name == r.Name && (c.Rule == 0 || c.Rule-1 == r.Rule) && !slices.Contains(out.Notes, c.Message) {
+			out.note(c.Message)
+		}
+	}
 }
 
 func withoutPort(authority string) string {

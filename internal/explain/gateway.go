@@ -21,6 +21,7 @@ import (
 type Gateway struct {
 	set       *resource.Set
 	listeners []status.Listener
+	faults    []status.Condition
 	table     *routing.Table
 	sources   Sources
 	log       *slog.Logger
@@ -66,6 +67,11 @@ func New(set *resource.Set, result *translator.Result, sources Sources) (*Gatewa
 		set: set, listeners: result.Listeners, table: table, sources: sources,
 		log: slog.New(slog.DiscardHandler), loaded: map[string]snapshot.Policy{}, applied: applied(set),
 		compiled: map[string]*policy.Policy{},
+	}
+	for _, c := range result.Conditions {
+		if c.Fault() {
+			g.faults = append(g.faults, c)
+		}
 	}
 	for _, p := range result.Snapshot.Policies {
 		g.loaded[p.Ref] = p

@@ -45,3 +45,31 @@ func TestWhatIsntPlayedIsSaid(t *testing.T) {
 		})
 	}
 }
+
+// TestAFaultyRouteSaysWhatIsWrong with it, and nothing of its other rules.
+func TestAFaultyRouteSaysWhatIsWrong(t *testing.T) {
+	t.Parallel()
+	g := gateway(t, `
+apiVersion: gateway.networking.k8s.io/v1
+kind: Gateway
+metadata: {name: gw}
+spec: {gatewayClassName: gatehouse, listeners: [{name: http, port: 8080, protocol: HTTP}]}
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {name: r}
+spec:
+  parentRefs: [{name: gw}]
+  rules:
+  - {matches: [{path: {value: /gone}}], backendRefs: [{name: gone, port: 80}]}
+  - {matches: [{path: {value: /other}}], backendRefs: [{name: other, port: 80}]}
+`)
+	answer, err := g.Explain(t.Context(), &explain.Request{Method: "GET", URL: "http://h:8080/gone"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	notes := strings.Join(answer.Notes, "\n")
+	if answer.Verdict.Status != 500 || !strings.Contains(notes, "Service default/gone doesn't exist") || strings.Contains(notes, "default/other") {
+		t.Errorf("%+v %q", answer.Verdict, answer.Notes)
+	}
+}

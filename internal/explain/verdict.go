@@ -136,7 +136,7 @@ func (g *Gateway) act(r *routing.Route, w *way, out *Explanation) {
 		v.Outcome = Denied
 		return
 	case r.GetDirectResponse() != nil:
-		answer(int(r.GetDirectResponse().GetStatus()), "the route answers by itself; see its status for a fault")
+		answer(int(r.GetDirectResponse().GetStatus()), "the route answers by itself")
 		return
 	case r.GetRedirect() != nil:
 		answer(redirectStatus[r.GetRedirect().GetResponseCode()], "redirect")

@@ -107,9 +107,9 @@ func (p *Path) protect(chain *routing.Chain, w *way, spec *config.Policy) {
 	}
 	for _, processor := range w.processors {
 		if processor.Type == "ext_authz" {
-			p.authenticated("extAuth " + processor.Name)
+			p.authenticated(processor.String())
 		} else {
-			p.Enforced = append(p.Enforced, processor.Type+" "+processor.Name)
+			p.Enforced = append(p.Enforced, processor.String())
 		}
 	}
 	p.Enforced = append(p.Enforced, filters...)

@@ -76,6 +76,8 @@ type Policy struct {
 type Processor struct {
 	Name string `json:"name"` // "envoyextensionpolicy/ns/name/extproc/0"
 	Type string `json:"type"` // ext_proc, ext_authz, lua, wasm, …
+	// FailOpen says that requests pass while it can't be reached.
+	FailOpen bool `json:"failOpen,omitempty"`
 }
 
 // Backend is where the request may go.

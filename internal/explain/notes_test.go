@@ -73,3 +73,37 @@ spec:
 		t.Errorf("%+v %q", answer.Verdict, answer.Notes)
 	}
 }
+
+// TestAnAuditTellsWhoFailsOpen: such a server still asks who is calling.
+func TestAnAuditTellsWhoFailsOpen(t *testing.T) {
+	t.Parallel()
+	g := gateway(t, `
+apiVersion: gateway.networking.k8s.io/v1
+kind: Gateway
+metadata: {name: gw}
+spec: {gatewayClassName: gatehouse, listeners: [{name: http, port: 8080, protocol: HTTP}]}
+---
+apiVersion: gateway.envoyproxy.io/v1alpha1
+kind: Backend
+metadata: {name: b}
+spec: {endpoints: [{ip: {address: 127.0.0.1, port: 9}}]}
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {name: r}
+spec:
+  parentRefs: [{name: gw}]
+  rules: [{backendRefs: [{group: gateway.envoyproxy.io, kind: Backend, name: b}]}]
+---
+apiVersion: gateway.envoyproxy.io/v1alpha1
+kind: SecurityPolicy
+metadata: {name: p}
+spec:
+  targetRefs: [{group: gateway.networking.k8s.io, kind: HTTPRoute, name: r}]
+  extAuth: {failOpen: true, grpc: {backendRefs: [{group: gateway.envoyproxy.io, kind: Backend, name: b}]}}
+`)
+	ways := g.Audit()
+	if len(ways) != 1 || !slices.Equal(ways[0].Authentication, []string{"ext_authz securitypolicy/default/p/extauth, failOpen"}) {
+		t.Errorf("%+v", ways)
+	}
+}

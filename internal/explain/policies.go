@@ -129,7 +129,8 @@ func Enforces(p *config.Policy) []string {
 		mode = " (any of the methods)"
 	}
 	say(p.BasicAuth != nil, "basicAuth"+mode)
-	say(p.JWT != nil && !p.JWT.Optional, "jwt"+mode)
+	say(p.JWT != nil && !p.JWT.Optional && !p.JWT.FailOpen, "jwt"+mode)
+	say(p.JWT != nil && p.JWT.FailOpen, "jwt (failOpen)"+mode)
 	say(p.JWT != nil && p.JWT.Optional, "jwt (optional)")
 	say(p.APIKey != nil, "apiKeyAuth"+mode)
 	say(p.Authorization != nil, "authorization")

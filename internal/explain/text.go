@@ -28,7 +28,7 @@ func (e *Explanation) Text(w io.Writer) error {
 		row(first("policies", i), "%s", p)
 	}
 	for i, p := range e.Processors {
-		row(first("processors", i), "%s %s (not asked)", p.Type, p.Name)
+		row(first("processors", i), "%s (not asked)", p)
 	}
 	for i, f := range e.Filters {
 		row(first("filters", i), "%s (not played)", f)
@@ -92,6 +92,14 @@ func (p Policy) String() string {
 		text += ": " + strings.Join(p.Enforces, ", ")
 	}
 	return text
+}
+
+// String names the server or script.
+func (p Processor) String() string {
+	if p.FailOpen {
+		return p.Type + " " + p.Name + ", failOpen"
+	}
+	return p.Type + " " + p.Name
 }
 
 // String names the backend and its endpoints.

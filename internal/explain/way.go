@@ -106,8 +106,21 @@ func (w *way) chain(c *chain.FilterChainConfigPerRoute) {
 		if strings.HasSuffix(f.GetName(), "/seal") {
 			continue
 		}
-		w.processors = append(w.processors, Processor{Name: f.GetName(), Type: filterType(f.GetTypedConfig().GetTypeUrl())})
+		w.processors = append(w.processors, Processor{
+			Name: f.GetName(), Type: filterType(f.GetTypedConfig().GetTypeUrl()), FailOpen: failsOpen(f.GetTypedConfig()),
+		})
 	}
+}
+
+func failsOpen(config *anypb.Any) bool {
+	check, stream := &authz.ExtAuthz{}, &extproc.ExternalProcessor{}
+	switch {
+	case config.MessageIs(check) && config.UnmarshalTo(check) == nil:
+		return check.GetFailureModeAllow()
+	case config.MessageIs(stream) && config.UnmarshalTo(stream) == nil:
+		return stream.GetFailureModeAllow()
+	}
+	return false
 }
 
 // admits reports whether the filter is one whose answer is known: the seal, or one that admits nobody.

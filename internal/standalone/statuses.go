@@ -124,11 +124,14 @@ type answers struct {
 	bundles    []bundle.State
 }
 
+// maxRounds is how often the running parts are asked anew because the input has changed meanwhile.
+const maxRounds = 5
+
 // ask asks the running parts about what was translated last, and returns with s.mu held: what Envoy said of
 // one state mustn't be told of the next.
 func (s *statuses) ask(ctx context.Context) answers {
 	s.mu.Lock()
-	for {
+	for round := 1; ; round++ {
 		before := s.result
 		s.mu.Unlock()
 		now := answers{inForce: s.live.inForce(ctx), rejections: s.live.rejections(), withheld: s.live.withheld(), keySets: s.live.keySets(), bundles: s.live.bundles()}
@@ -136,8 +139,9 @@ func (s *statuses) ask(ctx context.Context) answers {
 		if s.result == before {
 			return now
 		}
-		if ctx.Err() != nil {
-			return answers{}
+		if ctx.Err() != nil || round == maxRounds { // the input changes faster than Envoy is asked
+			now.inForce = false
+			return now
 		}
 	}
 }

@@ -196,7 +196,7 @@ func (s *stream) RecvMsg(m any) error {
 	if len(s.requests) == 0 {
 		return io.EOF
 	}
-	next := m.(*extprocv3.ProcessingRequest) //nolint:forcetypeassert // it is the handler's
+	next := m.(*extprocv3.ProcessingRequest)
 	next.Request = s.requests[0].GetRequest()
 	s.requests = s.requests[1:]
 	return nil

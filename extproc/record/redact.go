@@ -142,7 +142,7 @@ func (r Redactor) line(h *corev3.HeaderValue) {
 		return text
 	}
 	h.Value, h.RawValue = change(h.GetValue()), []byte(change(string(h.GetRawValue())))
-	if len(h.RawValue) == 0 {
+	if len(h.GetRawValue()) == 0 {
 		h.RawValue = nil
 	}
 }

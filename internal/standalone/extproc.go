@@ -2,6 +2,7 @@ package standalone
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -51,9 +52,9 @@ func (c *Checked) processors() {
 
 // extProcs are the ext_proc filters of a route's own chains, in order.
 func extProcs(r *routev3.Route) (names []string, filters []*extprocfilterv3.ExternalProcessor) {
-	for _, any := range r.GetTypedPerFilterConfig() {
+	for _, config := range r.GetTypedPerFilterConfig() {
 		chain := new(filterchainv3.FilterChainConfigPerRoute)
-		if any.UnmarshalTo(chain) != nil {
+		if config.UnmarshalTo(chain) != nil {
 			continue
 		}
 		for _, f := range chain.GetFilterChain().GetFilters() {
@@ -66,8 +67,11 @@ func extProcs(r *routev3.Route) (names []string, filters []*extprocfilterv3.Exte
 	return names, filters
 }
 
-// extProcFields are the fields of spec.extProc[] that the filter's stem from; the longest prefix counts.
-var extProcFields = []struct{ filter, policy string }{
+// extProcField is a prefix of a filter's field, and the field of spec.extProc[] that it stems from.
+type extProcField struct{ filter, policy string }
+
+// extProcFields are searched in order: longer prefixes come before shorter ones.
+var extProcFields = []extProcField{
 	{"processing_mode.request_body_mode", "processingMode.request.body"},
 	{"processing_mode.response_body_mode", "processingMode.response.body"},
 	{"processing_mode.request_trailer_mode", "processingMode.requestTrailers"},
@@ -93,11 +97,9 @@ func extProcCondition(name string, f doctor.Finding) (c status.Condition, ok boo
 		return c, false
 	}
 	field := fmt.Sprintf("spec.extProc[%s]", parts[4])
-	for _, pair := range extProcFields {
-		if strings.HasPrefix(f.Field, pair.filter) {
-			field += "." + pair.policy
-			break
-		}
+	at := slices.IndexFunc(extProcFields, func(pair extProcField) bool { return strings.HasPrefix(f.Field, pair.filter) })
+	if at >= 0 {
+		field += "." + extProcFields[at].policy
 	}
 	c = status.Condition{
 		Object: resource.Key{Kind: "EnvoyExtensionPolicy", Namespace: parts[1], Name: parts[2]},

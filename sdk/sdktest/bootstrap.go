@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"path/filepath"
+	"strconv"
 
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
@@ -35,7 +36,8 @@ func (e *RealEnvoy) bootstrap() string {
 			}}}}},
 		}
 	}
-	clusters := []any{cluster("processor", "processor"), cluster("nobody", "nobody"), cluster("upstream", "upstream")}
+	clusters := make([]any, 0, 3+mortals)
+	clusters = append(clusters, cluster("processor", "processor"), cluster("nobody", "nobody"), cluster("upstream", "upstream"))
 	for i := range mortals {
 		name := fmt.Sprintf("mortal%d", i+1)
 		clusters = append(clusters, cluster(name, name))
@@ -74,7 +76,7 @@ func typed(m proto.Message) (object, error) {
 // listener is the listener of exchange id, as JSON.
 func (e *RealEnvoy) listener(id int, f Filter, cluster string) (string, error) {
 	config := f.Config(cluster)
-	tag := fmt.Sprint(id)
+	tag := strconv.Itoa(id)
 	config.GrpcService.InitialMetadata = append(config.GrpcService.InitialMetadata, headerValue(exchangeKey, tag))
 	config.StatPrefix = "x" + tag
 	filter, err := typed(config)

@@ -44,7 +44,7 @@ func (f Filter) Config(cluster string) *extprocfilterv3.ExternalProcessor {
 		out.DeferredCloseTimeout = durationpb.New(cmp.Or(f.DeferredClose, time.Second))
 	}
 	if f.StatusOnError != 0 {
-		out.StatusOnError = &typev3.HttpStatus{Code: typev3.StatusCode(f.StatusOnError)}
+		out.StatusOnError = &typev3.HttpStatus{Code: typev3.StatusCode(f.StatusOnError)} //nolint:gosec // a status has three digits
 	}
 	for _, m := range f.AllowedOverrideModes {
 		out.AllowedOverrideModes = append(out.AllowedOverrideModes, m.proto())

@@ -56,19 +56,20 @@ var compared = []string{
 // Summary is a result in one line: what reached the upstream, what the client got, and what of the counters
 // says that something went wrong.
 func (r *Result) Summary() string {
-	out := fmt.Sprintf("→ %v ← %v", brief(r.Upstream), brief(r.Client))
+	var out strings.Builder
+	fmt.Fprintf(&out, "→ %v ← %v", brief(r.Upstream), brief(r.Client))
 	if r.Details != "via_upstream" && r.Details != "" && r.Details != "-" {
-		out += " {" + r.Details + "}"
+		fmt.Fprintf(&out, " {%s}", r.Details)
 	}
 	if r.Rerouted {
-		out += " rerouted"
+		out.WriteString(" rerouted")
 	}
 	for _, name := range compared[3:] {
 		if n := r.Counters[name]; n > 0 {
-			out += fmt.Sprintf(" %s=%d", name, n)
+			fmt.Fprintf(&out, " %s=%d", name, n)
 		}
 	}
-	return out
+	return out.String()
 }
 
 func brief(m *Message) string {

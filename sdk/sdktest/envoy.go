@@ -5,9 +5,11 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -143,10 +145,7 @@ func (e *RealEnvoy) publish() {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.version++
-	var all []string
-	for _, l := range e.listeners {
-		all = append(all, l)
-	}
+	all := slices.Collect(maps.Values(e.listeners))
 	text := fmt.Sprintf(`{"version_info":"%d","resources":[%s]}`, e.version, strings.Join(all, ","))
 	path := filepath.Join(e.dir, "lds.json")
 	if err := os.WriteFile(path+".new", []byte(text), 0o600); err != nil {
@@ -171,7 +170,7 @@ type envoyExchange struct {
 }
 
 // carry is a carrier.
-func (e *RealEnvoy) carry(t testing.TB, ctx context.Context, f Filter, serve func(ss grpc.ServerStream) error) proxy {
+func (e *RealEnvoy) carry(ctx context.Context, t testing.TB, f Filter, serve func(ss grpc.ServerStream) error) proxy {
 	t.Helper()
 	x := &envoyExchange{envoy: e, t: t, ctx: ctx, id: int(e.last.Add(1)), serve: serve}
 	x.counted = fmt.Sprintf("http.x.ext_proc.x%d.", x.id)

@@ -82,13 +82,12 @@ func (r Request) fields() []link.Field {
 			method = http.MethodPost
 		}
 	}
-	h := []link.Field{
+	return append([]link.Field{
 		{Name: ":method", Value: method},
 		{Name: ":path", Value: orElse(r.Path, "/")},
 		{Name: ":scheme", Value: "http"},
 		{Name: ":authority", Value: orElse(r.Authority, "test.example")},
-	}
-	return append(h, lines(r.Header)...)
+	}, lines(r.Header)...)
 }
 
 func (r Response) fields() []link.Field {

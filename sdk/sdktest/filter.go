@@ -3,9 +3,8 @@ package sdktest
 import (
 	"time"
 
-	"google.golang.org/protobuf/types/known/structpb"
-
 	extprocfilterv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/ext_proc/v3"
+	"google.golang.org/protobuf/types/known/structpb"
 
 	"github.com/gatehouse-proxy/gatehouse/exchange"
 )

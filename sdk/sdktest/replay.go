@@ -50,7 +50,7 @@ func Replay(t testing.TB, processor any, path string, redactor record.Redactor) 
 		t.Fatal(err)
 	}
 	if os.Getenv("SDKTEST_UPDATE") == "1" {
-		if err := os.WriteFile(path, got, 0o600); err != nil {
+		if err := os.WriteFile(path, got, 0o600); err != nil { //nolint:gosec // the file that the test names
 			t.Fatal(err)
 		}
 		return
@@ -79,7 +79,7 @@ func replay(ctx context.Context, handle handler, r *record.Recording) (*record.R
 	if err != nil {
 		return nil, err
 	}
-	defer connection.Close()
+	defer func() { _ = connection.Close() }()
 	stream, err := extprocv3.NewExternalProcessorClient(connection).Process(metadata.NewOutgoingContext(ctx, r.Metadata))
 	if err != nil {
 		return nil, err

@@ -65,7 +65,7 @@ func TestARecordedStreamReplays(t *testing.T) {
 	var service grpc.ServiceDesc
 	server.Register(registrar(func(desc *grpc.ServiceDesc, impl any) { service = *desc; service.HandlerType = impl }))
 	tapped := sdktest.Script(func(stream process) error {
-		ss := stream.(grpc.ServerStream) //nolint:forcetypeassert // it is made so
+		ss := stream.(grpc.ServerStream)
 		info := &grpc.StreamServerInfo{FullMethod: "/envoy.service.ext_proc.v3.ExternalProcessor/Process"}
 		return recorder.Intercept(service.HandlerType, ss, info, service.Streams[0].Handler)
 	})

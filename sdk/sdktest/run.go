@@ -39,7 +39,7 @@ type proxy interface {
 }
 
 // carrier makes a proxy for a Filter, whose streams go to serve.
-type carrier func(t testing.TB, ctx context.Context, f Filter, serve func(ss grpc.ServerStream) error) proxy
+type carrier func(ctx context.Context, t testing.TB, f Filter, serve func(ss grpc.ServerStream) error) proxy
 
 // session is one exchange under way.
 type session struct {
@@ -66,7 +66,7 @@ func run(t testing.TB, processor any, f Filter, r Request, c carrier) *Result {
 		request: r, client: newRecorder(), upstream: newRecorder(), asked: make(chan struct{}), answered: make(chan struct{}),
 	}
 	s.client.method = r.fields()[0].Value
-	s.proxy = c(t, ctx, f, s.tap.serve)
+	s.proxy = c(ctx, t, f, s.tap.serve)
 	s.tap.die = s.proxy.die
 	down := s.proxy.open(s.client, s.serveUpstream)
 	sent := make(chan struct{})
@@ -245,7 +245,7 @@ func (s *session) result(report emulate.Report) *Result {
 }
 
 // emulated is the carrier that is an Emulator.
-func emulated(t testing.TB, ctx context.Context, f Filter, serve func(ss grpc.ServerStream) error) proxy {
+func emulated(ctx context.Context, t testing.TB, f Filter, serve func(ss grpc.ServerStream) error) proxy {
 	t.Helper()
 	listener := bufconn.Listen(1 << 20)
 	server := grpc.NewServer(grpc.MaxRecvMsgSize(64 << 20))

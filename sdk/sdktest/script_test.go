@@ -192,7 +192,7 @@ func setting(h ...string) *extprocv3.HeaderMutation {
 		}
 		rest, appending := strings.CutPrefix(name, "+")
 		out.SetHeaders = append(out.SetHeaders, &corev3.HeaderValueOption{
-			Header: &corev3.HeaderValue{Key: rest, RawValue: []byte(value)}, Append: wrapperspb.Bool(appending),
+			Header: &corev3.HeaderValue{Key: rest, RawValue: []byte(value)}, Append: wrapperspb.Bool(appending), //nolint:staticcheck // what Envoy reads
 		})
 	}
 	return out

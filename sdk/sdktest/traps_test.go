@@ -241,10 +241,10 @@ func localTraps() []conform {
 		trap("ObservabilityAnswersIgnored", sdktest.Script(func(stream process) error {
 			for {
 				if _, err := stream.Recv(); err != nil {
-					return nil
+					return err
 				}
 				if err := stream.Send(immediate(403, "no")); err != nil {
-					return nil
+					return err
 				}
 			}
 		}), ignored, r).loose("answers may come when all is over"),
@@ -294,7 +294,7 @@ func statusTraps() (out []conform) {
 
 // routeTraps are about routes, metadata and what is forwarded.
 func routeTraps() []conform {
-	clear := func(r *common) *common { r.ClearRouteCache = true; return r }
+	clearing := func(r *common) *common { r.ClearRouteCache = true; return r }
 	again := setting("x-reroute", "yes")
 	head := func(c *common) any { return script{"request_headers": say(requestHeaders(c))}.processor() }
 	r := sdktest.Request{Header: http.Header{"X-A": {"1"}, "X-B": {"2"}}, Body: []string{"x"}}
@@ -304,13 +304,13 @@ func routeTraps() []conform {
 	giving := requestHeaders(nil)
 	giving.DynamicMetadata = structOf(map[string]any{"mine": map[string]any{"k": "v", "n": 1.0}, "other": map[string]any{"k": "v"}, "theirs": map[string]any{"k": "v"}})
 	return []conform{
-		trap("RerouteInTheSameAnswer", head(clear(&common{HeaderMutation: again})), sdktest.Filter{}, r),
+		trap("RerouteInTheSameAnswer", head(clearing(&common{HeaderMutation: again})), sdktest.Filter{}, r),
 		trap("RerouteWithoutClearing", head(&common{HeaderMutation: again}), sdktest.Filter{}, r),
-		trap("RerouteWithoutAMutation", head(clear(&common{})), sdktest.Filter{}, sdktest.Request{}),
+		trap("RerouteWithoutAMutation", head(clearing(&common{})), sdktest.Filter{}, sdktest.Request{}),
 		trap("RouteCacheActionClear", head(&common{HeaderMutation: again}), sdktest.Filter{RouteCache: "CLEAR"}, r),
-		trap("RouteCacheActionRetain", head(clear(&common{HeaderMutation: again})), sdktest.Filter{RouteCache: "RETAIN"}, r),
-		trap("RerouteInABodyAnswer, BUFFERED", script{"request_body": say(requestBody(clear(&common{HeaderMutation: again})))}.processor(), both(sdktest.Buffered), r),
-		trap("RerouteInABodyAnswer, STREAMED", script{"request_body": say(requestBody(clear(&common{HeaderMutation: again})))}.processor(), both(sdktest.Streamed),
+		trap("RouteCacheActionRetain", head(clearing(&common{HeaderMutation: again})), sdktest.Filter{RouteCache: "RETAIN"}, r),
+		trap("RerouteInABodyAnswer, BUFFERED", script{"request_body": say(requestBody(clearing(&common{HeaderMutation: again})))}.processor(), both(sdktest.Buffered), r),
+		trap("RerouteInABodyAnswer, STREAMED", script{"request_body": say(requestBody(clearing(&common{HeaderMutation: again})))}.processor(), both(sdktest.Streamed),
 			sdktest.Request{Body: []string{"x"}, Pace: sdktest.Late}),
 		trap("RouteDisabled", script{}.processor(), disabled, r),
 		trap("RouteMode", script{}.processor(), routed, r),

@@ -5,6 +5,7 @@ package emulate
 
 import (
 	"context"
+	"maps"
 	"time"
 
 	extprocfilterv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/ext_proc/v3"
@@ -68,9 +69,7 @@ func Start(ctx context.Context, cfg Config) *Emulator {
 		counters: map[string]uint64{}, metadata: map[string]*structpb.Struct{},
 		failOpen: cfg.Filter.GetFailureModeAllow(),
 	}
-	for ns, value := range cfg.Metadata {
-		e.metadata[ns] = value
-	}
+	maps.Copy(e.metadata, cfg.Metadata)
 	e.inbox.init()
 	e.request.begin(e, true)
 	e.response.begin(e, false)

@@ -1,6 +1,7 @@
 package emulate
 
 import (
+	"maps"
 	"strings"
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
@@ -131,12 +132,8 @@ func (e *Emulator) receive(m *structpb.Struct) {
 			continue
 		}
 		merged := &structpb.Struct{Fields: map[string]*structpb.Value{}}
-		for k, v := range e.metadata[name].GetFields() {
-			merged.Fields[k] = v
-		}
-		for k, v := range value.GetStructValue().GetFields() {
-			merged.Fields[k] = v
-		}
+		maps.Copy(merged.Fields, e.metadata[name].GetFields())
+		maps.Copy(merged.Fields, value.GetStructValue().GetFields())
 		e.metadata[name] = merged
 	}
 }

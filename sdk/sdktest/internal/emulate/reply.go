@@ -22,10 +22,7 @@ type localReply struct {
 
 // immediate is the processor's own verdict.
 func (e *Emulator) immediate(r *extprocv3.ImmediateResponse) {
-	code := int(r.GetStatus().GetCode())
-	if code < 200 {
-		code = 200
-	}
+	code := max(int(r.GetStatus().GetCode()), http.StatusOK)
 	out := localReply{code: code, body: string(r.GetBody()), headers: r.GetHeaders(), details: strings.ReplaceAll(r.GetDetails(), " ", "_")}
 	if r.GetGrpcStatus() != nil {
 		status := r.GetGrpcStatus().GetStatus()

@@ -209,7 +209,7 @@ func hasStatus(h []link.Field) bool {
 func (c *conn) data(f *http2.DataFrame) {
 	c.mu.Lock()
 	s := c.streams[f.StreamID]
-	if n := uint32(f.Length); n > 0 { // what was taken in may come again
+	if n := f.Length; n > 0 { // what was taken in may come again
 		_ = c.framer.WriteWindowUpdate(0, n)
 		if s != nil && !f.StreamEnded() {
 			_ = c.framer.WriteWindowUpdate(f.StreamID, n)

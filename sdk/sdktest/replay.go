@@ -120,28 +120,31 @@ func (p *player) play(r *record.Recording) (*record.Recording, error) {
 			_ = p.stream.Send(f.Request) // a processor that has ended the stream is found out below
 			continue
 		}
-		m, err := p.next()
-		if err != nil {
+		if more, err := p.note(out); err != nil {
 			return nil, err
-		}
-		if m == nil {
+		} else if !more {
 			break
 		}
-		out.Frames = append(out.Frames, record.Frame{Response: m})
 	}
 	_ = p.stream.CloseSend()
-	for { // what it sends beyond
-		m, err := p.next()
-		if err != nil {
+	for more := true; more; { // what it sends beyond
+		var err error
+		if more, err = p.note(out); err != nil {
 			return nil, err
 		}
-		if m == nil {
-			break
-		}
-		out.Frames = append(out.Frames, record.Frame{Response: m})
 	}
 	out.Code = status.Code(<-p.over)
 	return out, nil
+}
+
+// note adds the next answer to out; more is false at the end of the stream.
+func (p *player) note(out *record.Recording) (more bool, err error) {
+	m, err := p.next()
+	if m == nil || err != nil {
+		return false, err
+	}
+	out.Frames = append(out.Frames, record.Frame{Response: m})
+	return true, nil
 }
 
 // next is the next answer, nil at the end of the stream.

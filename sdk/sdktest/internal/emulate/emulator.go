@@ -37,7 +37,7 @@ type Emulator struct {
 	cfg    Config
 	ctx    context.Context
 	cancel context.CancelFunc
-	inbox  inbox
+	inbox  queue[func()]
 	done   chan struct{}
 
 	request, response direction

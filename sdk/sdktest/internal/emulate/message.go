@@ -132,8 +132,8 @@ func (e *Emulator) receive(m *structpb.Struct) {
 			continue
 		}
 		merged := &structpb.Struct{Fields: map[string]*structpb.Value{}}
-		maps.Copy(merged.Fields, e.metadata[name].GetFields())
-		maps.Copy(merged.Fields, value.GetStructValue().GetFields())
+		maps.Copy(merged.GetFields(), e.metadata[name].GetFields())
+		maps.Copy(merged.GetFields(), value.GetStructValue().GetFields())
 		e.metadata[name] = merged
 	}
 }

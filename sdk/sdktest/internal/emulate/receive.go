@@ -50,31 +50,29 @@ func (e *Emulator) received(m *processingResponse) {
 
 // handle applies an answer.
 func (e *Emulator) handle(m *processingResponse) error {
-	metadata := m.GetDynamicMetadata()
+	switch m.GetResponse().(type) {
+	case nil, *extprocv3.ProcessingResponse_ImmediateResponse, *extprocv3.ProcessingResponse_StreamedImmediateResponse:
+	default:
+		e.receive(m.GetDynamicMetadata())
+	}
 	switch r := m.GetResponse().(type) {
 	case *extprocv3.ProcessingResponse_RequestHeaders:
-		e.receive(metadata)
 		return e.request.headersAnswered(r.RequestHeaders.GetResponse())
 	case *extprocv3.ProcessingResponse_ResponseHeaders:
-		e.receive(metadata)
 		return e.response.headersAnswered(r.ResponseHeaders.GetResponse())
 	case *extprocv3.ProcessingResponse_RequestBody:
-		e.receive(metadata)
 		return e.request.bodyAnswered(r.RequestBody.GetResponse())
 	case *extprocv3.ProcessingResponse_ResponseBody:
-		e.receive(metadata)
 		return e.response.bodyAnswered(r.ResponseBody.GetResponse())
 	case *extprocv3.ProcessingResponse_RequestTrailers:
-		e.receive(metadata)
 		return e.request.trailersAnswered(r.RequestTrailers)
 	case *extprocv3.ProcessingResponse_ResponseTrailers:
-		e.receive(metadata)
 		return e.response.trailersAnswered(r.ResponseTrailers)
 	case *extprocv3.ProcessingResponse_ImmediateResponse:
 		if e.cfg.Filter.GetDisableImmediateResponse() {
 			return errDisabled
 		}
-		e.receive(metadata)
+		e.receive(m.GetDynamicMetadata())
 		e.complete = true
 		e.request.answered(nothing)
 		e.response.answered(nothing)

@@ -18,7 +18,7 @@ import (
 type stream struct {
 	e      *Emulator
 	cancel context.CancelFunc
-	outbox inboxOf
+	outbox queue[*processingRequest]
 	gone   bool // closed from this side
 
 	mu     sync.Mutex
@@ -41,14 +41,6 @@ type rpc struct{ wg sync.WaitGroup }
 
 func (r *rpc) wait() { r.wg.Wait() }
 
-// inboxOf is an inbox of messages.
-type inboxOf struct {
-	mu       sync.Mutex
-	more     *sync.Cond
-	messages []*processingRequest
-	closed   bool
-}
-
 // send sends a message of direction d, and opens the stream if need be.
 func (e *Emulator) send(d *direction, m *processingRequest) {
 	if e.stream == nil {
@@ -69,7 +61,7 @@ func (e *Emulator) open() {
 	}
 	ctx, cancel := context.WithCancel(metadata.NewOutgoingContext(e.ctx, pairs))
 	s := &stream{e: e, cancel: cancel}
-	s.outbox.more = sync.NewCond(&s.outbox.mu)
+	s.outbox.init()
 	e.stream = s
 	e.count("streams_started")
 	e.rpc.wg.Go(func() { s.run(ctx) })
@@ -163,33 +155,4 @@ func (s *stream) patience() time.Duration {
 		return t.AsDuration()
 	}
 	return 5 * time.Second
-}
-
-func (b *inboxOf) put(m *processingRequest) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.messages = append(b.messages, m)
-	b.more.Signal()
-}
-
-// take gives what was put before close first.
-func (b *inboxOf) take() (m *processingRequest, ok bool) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	for len(b.messages) == 0 && !b.closed {
-		b.more.Wait()
-	}
-	if len(b.messages) == 0 {
-		return nil, false
-	}
-	m = b.messages[0]
-	b.messages = b.messages[1:]
-	return m, true
-}
-
-func (b *inboxOf) close() {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.closed = true
-	b.more.Broadcast()
 }

@@ -14,7 +14,7 @@ import (
 )
 
 // gateway translates manifests; what is wrong with them is a part of the cases.
-func gateway(t *testing.T, manifests string) *explain.Gateway {
+func gateway(t testing.TB, manifests string) *explain.Gateway {
 	t.Helper()
 	dir := t.TempDir()
 	if err := os.WriteFile(filepath.Join(dir, "in.yaml"), []byte(manifests), 0o600); err != nil {

@@ -34,8 +34,27 @@ func (r *reader) identify(object map[string]any, d *Document) *kind {
 	// Versions of one kind that are listed have the same fields, so that one type reads all of them.
 	object["apiVersion"], object["kind"] = kind.apiVersion(), kind.name
 	r.key.Kind = kind.name
+	r.misspeltNames(kind, object)
 	r.name(kind, object)
 	return kind
+}
+
+// misspeltNames takes fields for what they can only mean, with the fault, where a policy or route would
+// otherwise be another one or be for nothing.
+func (r *reader) misspeltNames(kind *kind, object map[string]any) {
+	if !kind.targeted && !kind.routing {
+		return
+	}
+	r.misspeltKeys(nil, object, []string{"apiVersion", "kind", "metadata", "spec", "status"})
+	if metadata, ok := object["metadata"].(map[string]any); ok {
+		r.misspeltKeys(path{"metadata"}, metadata, metadataFields)
+	}
+}
+
+// metadataFields are all of metav1.ObjectMeta.
+var metadataFields = []string{
+	"name", "generateName", "namespace", "selfLink", "uid", "resourceVersion", "generation", "creationTimestamp",
+	"deletionTimestamp", "deletionGracePeriodSeconds", "labels", "annotations", "ownerReferences", "finalizers", "managedFields",
 }
 
 func (k *kind) apiVersion() string {

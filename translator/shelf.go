@@ -64,10 +64,10 @@ func (s *shelf[T]) all() []T {
 			out = append(out, h.item)
 		}
 	}
-	s.sorted = append(out, rest...)
-	if len(s.sorted) == 0 {
-		s.sorted = nil // as if nothing had ever been there
+	if out = append(out, rest...); len(out) == 0 {
+		out = nil // as if nothing had ever been there
 	}
+	s.sorted = out
 	clear(s.touched)
 	return s.sorted
 }

@@ -38,7 +38,7 @@ condition Programmed is Unknown then. The exit code is 1 if something doesn't wo
 			}
 			var objects []kubestatus.Object
 			var err error
-			faulty := false
+			var faulty bool
 			if len(paths) > 0 {
 				objects, faulty, err = fileStatuses(cmd.ErrOrStderr(), paths)
 			} else {

@@ -20,7 +20,7 @@ func bundleFacts(bundles []bundle.State) []status.Condition {
 }
 
 func bundleFact(s *bundle.State, use bundle.Use) status.Condition {
-	c := status.Condition{Object: named("SecurityPolicy", use.Policy), Type: "ResolvedRefs"}
+	c := status.Condition{Object: securityPolicy(use.Policy), Type: "ResolvedRefs"}
 	switch {
 	case s.LastSuccess.IsZero() && s.LastError == "":
 		c.Reason, c.Message = "BundleUnavailable", "the bundle "+s.URL+" is being fetched; until it is there, requests are answered 503"

@@ -85,7 +85,7 @@ func compileFaults(spec *config.Policy, deps policy.Deps) []status.Condition {
 	var all []status.Condition
 	for _, message := range messages(err) {
 		all = append(all, status.Condition{
-			Object: named("SecurityPolicy", spec.Name), Type: "Accepted", Reason: "Invalid", Message: specField(message),
+			Object: securityPolicy(spec.Name), Type: "Accepted", Reason: "Invalid", Message: specField(message),
 		})
 	}
 	return all

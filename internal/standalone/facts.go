@@ -40,15 +40,16 @@ func PolicyFaults(faults map[string]error) []status.Condition {
 			continue
 		}
 		all = append(all, status.Condition{
-			Object: named("SecurityPolicy", fault.Policy), Type: "Accepted", Reason: "Invalid", Message: specField(fault.Message),
+			Object: securityPolicy(fault.Policy), Type: "Accepted", Reason: "Invalid", Message: specField(fault.Message),
 		})
 	}
 	return all
 }
 
-func named(kind, name string) resource.Key {
+// securityPolicy is the key of namespace/name.
+func securityPolicy(name string) resource.Key {
 	namespace, name, _ := strings.Cut(name, "/")
-	return resource.Key{Kind: kind, Namespace: namespace, Name: name}
+	return resource.Key{Kind: "SecurityPolicy", Namespace: namespace, Name: name}
 }
 
 // Refused is the condition of the object that a name in Envoy's configuration stems from, when Envoy
@@ -173,7 +174,7 @@ func keySetFacts(snap *snapshot.Snapshot, keySets []jwt.State) []status.Conditio
 				continue
 			}
 			if state, ok := states[provider.RemoteJWKS.URI]; ok {
-				all = append(all, keySetFact(named("SecurityPolicy", p.Spec.Name), provider.Name, state)...)
+				all = append(all, keySetFact(securityPolicy(p.Spec.Name), provider.Name, state)...)
 			}
 		}
 	}

@@ -45,7 +45,7 @@ func (st *stream) candidates(kind snapshot.Type, old *world, endpoints map[strin
 	}
 	var all []snapshot.Resource
 	snapshot.ResourceChanges(old.snap.Resources[kind], st.world.snap.Resources[kind], func(was, is *snapshot.Resource) {
-		if is != nil && !(kind == snapshot.Endpoint && endpoints[is.Name]) {
+		if is != nil && (kind != snapshot.Endpoint || !endpoints[is.Name]) {
 			all = append(all, *is)
 		}
 	})

@@ -50,7 +50,7 @@ func connect(t testing.TB) (*xds.Server, *client) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = connection.Close() })
-	stream, err := discovery.NewAggregatedDiscoveryServiceClient(connection).DeltaAggregatedResources(context.Background())
+	stream, err := discovery.NewAggregatedDiscoveryServiceClient(connection).DeltaAggregatedResources(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -145,7 +145,7 @@ func (c *client) differs(snap *snapshot.Snapshot) string {
 func publish(t testing.TB, server *xds.Server, snap *snapshot.Snapshot) {
 	t.Helper()
 	server.Publish(snap)
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
 	for changed := server.Changed(); !server.Synced(snap); changed = server.Changed() {
 		select {
@@ -164,7 +164,7 @@ func newWorld() world {
 }
 
 func (w world) snapshot() *snapshot.Snapshot {
-	make := func(kind snapshot.Type, versions map[string]int) []snapshot.Resource {
+	list := func(kind snapshot.Type, versions map[string]int) []snapshot.Resource {
 		var all []snapshot.Resource
 		for _, name := range slices.Sorted(maps.Keys(versions)) {
 			r := snapshot.NewResource(name, fmt.Appendf(nil, "%s %d", name, versions[name]))
@@ -176,8 +176,8 @@ func (w world) snapshot() *snapshot.Snapshot {
 		return all
 	}
 	return &snapshot.Snapshot{Resources: map[snapshot.Type][]snapshot.Resource{
-		snapshot.Cluster: make(snapshot.Cluster, w.clusters), snapshot.Endpoint: make(snapshot.Endpoint, w.endpoints),
-		snapshot.Listener: make(snapshot.Listener, w.listeners), snapshot.Route: make(snapshot.Route, w.routes),
+		snapshot.Cluster: list(snapshot.Cluster, w.clusters), snapshot.Endpoint: list(snapshot.Endpoint, w.endpoints),
+		snapshot.Listener: list(snapshot.Listener, w.listeners), snapshot.Route: list(snapshot.Route, w.routes),
 	}}
 }
 

@@ -70,7 +70,7 @@ func TestDecisionsAreLogged(t *testing.T) {
 // has looks for texts on a page.
 func has(t *testing.T, url string, texts ...string) error {
 	t.Helper()
-	response, err := http.Get(url) //nolint:gosec,noctx // a page of our own gateway
+	response, err := http.Get(url)
 	if err != nil {
 		return err
 	}

@@ -36,7 +36,7 @@ type fault struct {
 // without a restart.
 func TestStatusOfEachFault(t *testing.T) {
 	t.Parallel()
-	for name, make := range map[string]func(t *testing.T) fault{
+	for name, cause := range map[string]func(t *testing.T) fault{
 		"broken Rego module":        brokenRego,
 		"missing Secret":            missingSecret,
 		"unreachable JWKS":          unreachableJWKS,
@@ -45,7 +45,7 @@ func TestStatusOfEachFault(t *testing.T) {
 		"unknown field of a route":  unknownRouteField,
 		"listener port in use":      portInUse,
 	} {
-		t.Run(name, func(t *testing.T) { t.Parallel(); runFault(t, make(t)) })
+		t.Run(name, func(t *testing.T) { t.Parallel(); runFault(t, cause(t)) })
 	}
 }
 

@@ -53,7 +53,7 @@ type virtualHost struct {
 	head    []byte   // its name and domain
 	entries []*Entry // by Order; of equal ones the first that was added comes first
 	added   []*Entry // entries that aren't in their place yet
-	size    int
+	size    int      // in bytes
 	sum     [sha256.Size]byte
 	fresh   bool // sum holds
 	pinned  bool // it stays without entries
@@ -190,7 +190,7 @@ func (t *RouteTable) Resource() snapshot.Resource {
 
 func (h *virtualHost) append(body []byte) []byte {
 	body = protowire.AppendTag(body, configVirtualHosts, protowire.BytesType)
-	body = protowire.AppendVarint(body, uint64(h.size))
+	body = protowire.AppendVarint(body, uint64(h.size)) //nolint:gosec // a size is never negative
 	body = append(body, h.head...)
 	for _, e := range h.entries {
 		body = protowire.AppendTag(body, hostRoutes, protowire.BytesType)

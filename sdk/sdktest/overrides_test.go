@@ -2,6 +2,7 @@ package sdktest_test
 
 import (
 	"fmt"
+	"time"
 
 	extprocfilterv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/ext_proc/v3"
 
@@ -131,8 +132,8 @@ func standaloneCases() (all []conform) {
 			request: sdktest.Request{Header: sized(8), Body: []string{"one body"}}},
 		conform{group: "Overrides by themselves", name: "no message timeout runs while the headers wait", processor: script{
 			"request_headers": say(alone(everything(sdktest.FullDuplex, sdktest.None))),
-			"request_body":    slowly(800e6, say(requestHeaders(nil), requestBody(chunkOf("one body", true)))),
-		}.processor(), filter: sdktest.Filter{Mode: sdktest.Bodies(sdktest.None), AllowModeOverride: true, MessageTimeout: 400e6},
+			"request_body":    slowly(2*time.Second, say(requestHeaders(nil), requestBody(chunkOf("one body", true)))),
+		}.processor(), filter: sdktest.Filter{Mode: sdktest.Bodies(sdktest.None), AllowModeOverride: true, MessageTimeout: time.Second},
 			request: sdktest.Request{Body: []string{"one body"}}},
 		conform{group: "Overrides by themselves", name: "a denial after the body was read", processor: script{
 			"request_headers": say(alone(everything(sdktest.FullDuplex, sdktest.None))),

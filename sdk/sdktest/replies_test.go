@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+	"time"
 
 	extprocv3 "github.com/envoyproxy/go-control-plane/envoy/service/ext_proc/v3"
 	"google.golang.org/grpc/codes"
@@ -145,7 +146,7 @@ func failureCases() (all []conform) {
 			}
 			for _, phase := range phases {
 				f := m.filter()
-				f.MessageTimeout, f.FailureModeAllow = 500e6, allow
+				f.MessageTimeout, f.FailureModeAllow = time.Second, allow
 				r := full()
 				if m.noWait && strings.HasSuffix(phase, "_body") || m.BodyMode == sdktest.FullDuplex && strings.HasSuffix(phase, "_trailers") {
 					r = patient(r) // no timer runs

@@ -25,6 +25,9 @@ func Run(t testing.TB, processor any, f Filter, r Request) *Result {
 	return run(t, processor, f, r, emulated)
 }
 
+// settleTime is how long the processor may go on with a stream whose exchange is over.
+const settleTime = 20 * time.Second
+
 // A proxy is a filter that is ready for one exchange.
 type proxy interface {
 	// open begins an exchange: the sender leads to the proxy, the response goes to client. upstream is called
@@ -82,7 +85,7 @@ func run(t testing.TB, processor any, f Filter, r Request, c carrier) *Result {
 	if err != nil {
 		t.Errorf("proxy: %v", err)
 	}
-	end, stop := context.WithTimeout(ctx, 5*time.Second)
+	end, stop := context.WithTimeout(ctx, settleTime)
 	defer stop()
 	if err := s.tap.close(end); err != nil {
 		t.Error(err)

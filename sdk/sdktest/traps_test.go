@@ -147,7 +147,7 @@ func orderTraps() []conform {
 	lateRequest := script{"request_body": none, "response_headers": say(requestBody(chunkOf("late", true)), responseHeaders(nil))}
 	stashed := script{"response_headers": none}
 	stashing := both(sdktest.Streamed)
-	stashing.MessageTimeout = 400 * time.Millisecond
+	stashing.MessageTimeout = time.Second
 	duplexStash := both(sdktest.FullDuplex)
 	duplexStash.MessageTimeout = 200 * time.Millisecond
 	return []conform{
@@ -186,17 +186,17 @@ func timeoutTraps() []conform {
 	then := func(pause time.Duration, first ...*outgoing) script {
 		return script{"request_headers": say(first...), "request_body": nil}.paused(pause)
 	}
-	const short, long = 300 * time.Millisecond, 5 * time.Second
+	const short, long = time.Second, 10 * time.Second
 	r := sdktest.Request{Body: []string{"x"}}
 	return []conform{
 		trap("TimerPerMessage", script{
-			"request_headers": slowly(350*time.Millisecond, say(requestHeaders(nil))), "request_body": slowly(350*time.Millisecond, say(requestBody(&common{}))),
-		}.processor(), f(600*time.Millisecond, 0), r),
-		trap("TimeoutExtended", then(600*time.Millisecond, extend(long)).processor(), f(short, long), r),
-		trap("TimeoutExtendedWithoutMax", then(900*time.Millisecond, extend(long)).processor(), f(short, 0), r).loose("the answer comes when all is over"),
-		trap("TimeoutExtendedOverMax", then(900*time.Millisecond, extend(long)).processor(), f(short, time.Second), r).loose("the answer comes when all is over"),
-		trap("TimeoutExtendedTwice", then(1200*time.Millisecond, extend(short), extend(long)).processor(), f(short, long), r).loose("the answer comes when all is over"),
-		trap("TimeoutExtendedByNothing", then(900*time.Millisecond, extend(0)).processor(), f(short, long), r).loose("the answer comes when all is over"),
+			"request_headers": slowly(1200*time.Millisecond, say(requestHeaders(nil))), "request_body": slowly(1200*time.Millisecond, say(requestBody(&common{}))),
+		}.processor(), f(2*time.Second, 0), r),
+		trap("TimeoutExtended", then(2*time.Second, extend(long)).processor(), f(short, long), r),
+		trap("TimeoutExtendedWithoutMax", then(2*time.Second, extend(long)).processor(), f(short, 0), r).loose("the answer comes when all is over"),
+		trap("TimeoutExtendedOverMax", then(2*time.Second, extend(long)).processor(), f(short, 5*time.Second), r).loose("the answer comes when all is over"),
+		trap("TimeoutExtendedTwice", then(3*time.Second, extend(short), extend(long)).processor(), f(short, long), r).loose("the answer comes when all is over"),
+		trap("TimeoutExtendedByNothing", then(2*time.Second, extend(0)).processor(), f(short, long), r).loose("the answer comes when all is over"),
 		trap("TimeoutExtensionVoidsTheRest", script{"request_headers": say(
 			&outgoing{OverrideMessageTimeout: durationpb.New(long), Response: requestHeaders(withHeaders(&common{}, "x-lost", "yes")).GetResponse()},
 			requestHeaders(nil))}.processor(), f(short*4, long), r),
@@ -222,7 +222,7 @@ func localTraps() []conform {
 	attributes := both(sdktest.Streamed)
 	attributes.RequestAttributes, attributes.ResponseAttributes = []string{"request.path", "request.method", "request.query"}, []string{"request.host"}
 	watching := both(sdktest.Streamed)
-	watching.Observability = true
+	watching.Observability, watching.DeferredClose = true, 3*time.Second
 	ignored := watching
 	pass := served(sdk.ProcessorFunc(func(ctx context.Context, x *sdk.Exchange) error { return x.Finish(ctx) }))
 	r := sdktest.Request{Path: "/p?q=1", Body: []string{"one"}, Upstream: sdktest.Response{Body: []string{"two"}}}
@@ -251,7 +251,7 @@ func localTraps() []conform {
 	}
 	for _, m := range modes[3:] {
 		f := m.filter()
-		f.Observability = true
+		f.Observability, f.DeferredClose = true, 3*time.Second
 		if m.BodyMode != sdktest.FullDuplex { // which Envoy's configuration refuses
 			out = append(out, trap("ObservabilityHasNoSuchBodies, "+m.name, script{}.processor(), f, r))
 		}

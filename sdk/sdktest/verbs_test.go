@@ -26,7 +26,7 @@ type verb struct {
 
 // served is a processor with a deadline that its failures don't have to wait for.
 func served(p sdk.Processor) *extproc.Server {
-	return extproc.NewServer(p, extproc.WithLogger(slog.New(slog.DiscardHandler)), extproc.WithDeadline(400*time.Millisecond))
+	return extproc.NewServer(p, extproc.WithLogger(slog.New(slog.DiscardHandler)), extproc.WithDeadline(time.Second))
 }
 
 func upper(dst io.Writer, src io.Reader) error {
@@ -110,7 +110,7 @@ func verbs() []verb {
 		{"error", func(context.Context, *sdk.Exchange) error { return errBoom }},
 		{"panic", func(context.Context, *sdk.Exchange) error { panic("boom") }},
 		{"block", func(ctx context.Context, _ *sdk.Exchange) error { <-ctx.Done(); return nil }},
-		{"block after Next", after(0, func(x *sdk.Exchange, _ *sdk.Response) error { time.Sleep(900 * time.Millisecond); return nil })},
+		{"block after Next", after(0, func(x *sdk.Exchange, _ *sdk.Response) error { time.Sleep(2 * time.Second); return nil })},
 	}
 }
 

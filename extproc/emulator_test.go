@@ -172,7 +172,7 @@ func (e *emulator) setHeaders(r *extprocv3.ProcessingRequest, d int, end bool) {
 		r.Request = &extprocv3.ProcessingRequest_ResponseHeaders{ResponseHeaders: h}
 		return
 	}
-	h.Headers.Headers[0] = line(":method", "GET")
+	h.Headers.Headers = []*corev3.HeaderValue{line(":method", "GET"), line(":path", "/")}
 	r.Request = &extprocv3.ProcessingRequest_RequestHeaders{RequestHeaders: h}
 }
 

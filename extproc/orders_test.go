@@ -18,6 +18,7 @@ import (
 
 	"github.com/gatehouse-proxy/gatehouse/exchange"
 	"github.com/gatehouse-proxy/gatehouse/extproc"
+	"github.com/gatehouse-proxy/gatehouse/sdk"
 )
 
 // FuzzMessageOrders plays Envoy's side of streams whose order of messages, modes and processors follow
@@ -185,6 +186,11 @@ func actions() []action {
 			return nil
 		})},
 		{name: "trailers", run: finish(exchange.Trailers, nil)},
+		{name: "grow the response by middleware", response: grow, run: sdk.Middleware(growResponses).Process},
+		{name: "grow the request by middleware", request: grow, run: sdk.Middleware(growRequests).Process},
+		{name: "grow both by middleware", request: grow, response: grow,
+			run: sdk.Middleware(func(next http.Handler) http.Handler { return growRequests(growResponses(next)) }).Process},
+		{name: "middleware that looks", run: sdk.Middleware(func(next http.Handler) http.Handler { return next }).Process},
 		{name: "stream a reply", denies: true, run: streams(200_000, nil)},
 		{name: "break a streamed reply", denies: true, run: streams(200_000, errBoom)},
 		{name: "stream a small reply", denies: true, run: streams(10, nil)},
@@ -213,6 +219,51 @@ func actions() []action {
 			}},
 		{name: "fail at local replies", run: next(0, nil), local: func(context.Context, *exchange.Response) error { return errBoom }},
 	}
+}
+
+// growResponses is growing as middleware: its last byte is written when next has returned.
+func growResponses(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		g := &growingWriter{ResponseWriter: w}
+		next.ServeHTTP(g, r)
+		if g.begun {
+			_, _ = io.WriteString(w, ">")
+		}
+	})
+}
+
+type growingWriter struct {
+	http.ResponseWriter
+
+	begun bool
+}
+
+func (g *growingWriter) Write(p []byte) (int, error) {
+	if !g.begun {
+		g.begun = true
+		if _, err := io.WriteString(g.ResponseWriter, "<"); err != nil {
+			return 0, err
+		}
+	}
+	return g.ResponseWriter.Write(upper(p))
+}
+
+// growRequests is growing as a Body.
+func growRequests(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Body != http.NoBody {
+			r.Body = io.NopCloser(io.MultiReader(strings.NewReader("<"), upperReader{r.Body}, strings.NewReader(">")))
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+type upperReader struct{ src io.Reader }
+
+func (u upperReader) Read(p []byte) (int, error) {
+	n, err := u.src.Read(p)
+	copy(p, upper(p[:n]))
+	return n, err
 }
 
 // streams replies with n bytes and then an error.

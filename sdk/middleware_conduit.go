@@ -47,9 +47,16 @@ func (c *conduit) start(ctx context.Context, x *Exchange, resp *Response, consum
 	}()
 }
 
-// obey does what is asked until the middleware is done.
+// obey does what is asked until the middleware is done, or the exchange: then the engine has the function
+// go on once more, so that it returns.
 func (c *conduit) obey(dst io.Writer, src io.Reader) error {
-	for a := range c.asks {
+	for {
+		var a ask
+		select {
+		case a = <-c.asks:
+		case <-c.done:
+			return ErrEnded
+		}
 		var got answer
 		switch {
 		case a.close:
@@ -61,7 +68,6 @@ func (c *conduit) obey(dst io.Writer, src io.Reader) error {
 		}
 		a.answer <- got
 	}
-	return nil
 }
 
 func (c *conduit) ask(a ask) (int, error) {

@@ -210,7 +210,8 @@ func (r report) markdown() string {
 	fmt.Fprintf(&out, "# ext_proc: the emulator and Envoy\n\nPackage `sdk/sdktest` runs these exchanges behind its emulation of the filter and behind Envoy %s, over the real gRPC\n"+
 		"protocol, and compares all that upstream, client and processor saw, the response's details, the dynamic metadata and the\n"+
 		"filter's counters. %d of %d rows are equal; a difference fails the test. `make conformance-extproc` writes this file\n"+
-		"and `extproc.json`.\n\n`→` is what reached the upstream, `←` what the client got, `{}` the response's details.\n", r.Envoy, equal, len(r.Rows))
+		"and `extproc.json`. Where a note in brackets says that timing decides,\n"+
+		"the order and number of messages and the size of what broke off aren't compared.\n\n`→` is what reached the upstream, `←` what the client got, `{}` the response's details.\n", r.Envoy, equal, len(r.Rows))
 	escape := strings.NewReplacer("|", `\|`, "<", "&lt;")
 	groups := []string{}
 	for _, line := range r.Rows {

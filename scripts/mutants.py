@@ -14,7 +14,7 @@ import tempfile
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 LIST = ROOT / "test" / "security" / "testdata" / "mutations.txt"
-LIMIT = "120s"
+LIMIT = "300s"
 
 
 def mutations():
@@ -36,8 +36,10 @@ def verdict(work, file, old, new, package, test):
     mutant.write_text(text.replace(old, new))
     overlay.write_text(json.dumps({"Replace": {str(path): str(mutant)}}))
     names = "^(" + "|".join(f"{name}" for name in test.split("|")) + ")"
-    command = ["go", "test", "-count=1", "-vet=off", "-overlay", str(overlay), "-timeout", LIMIT, "-run", names, "./" + package]
-    run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    command = ["go", "test", "-count=1", "-vet=off", "-timeout", LIMIT, "-run", names, "./" + package]
+    # By GOFLAGS, so that a test that builds a program itself builds the mutant.
+    env = os.environ | {"GOFLAGS": f"{os.environ['GOFLAGS']} -overlay={overlay}".strip()}
+    run = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, check=False)
     output = run.stdout + run.stderr
     if "[build failed]" in output or "[setup failed]" in output:
         return "DOESN'T COMPILE: " + " ".join(output.split())[:300]

@@ -21,6 +21,7 @@ func TestS9S44S49NothingOfARequestChoosesItsPolicy(t *testing.T) {
 		t.Fatalf("with a password: %d", a.Status)
 	}
 	before := len(secret.Requests())
+	spellings := map[string]bool{"S9 upper case": true, "S9 trailing dot": true, "S9 port": true, "S9 port and dot": true, "S9 forwarded host": true}
 	for name, header := range map[string][]string{
 		"S9 upper case":               {"Host: ADMIN.EXAMPLE"},
 		"S9 trailing dot":             {"Host: admin.example."},
@@ -49,6 +50,10 @@ func TestS9S44S49NothingOfARequestChoosesItsPolicy(t *testing.T) {
 			a, err := gatewaytest.Try(http.MethodGet, at(port, path), header...)
 			if err == nil && a.Seen.Backend == "secret" {
 				t.Errorf("%s %s: %d from %q", name, path, a.Status, a.Seen.Backend)
+			}
+			// Spellings of the protected host itself: taken for another one they would reach the open route.
+			if err == nil && spellings[name] && a.Status != http.StatusUnauthorized {
+				t.Errorf("%s %s: %d, want 401 of the host's own route", name, path, a.Status)
 			}
 			if err == nil && a.Status == http.StatusOK && strings.HasPrefix(header[0], "Host: admin.example") && len(header) > 1 {
 				t.Errorf("%s %s: passes", name, path)

@@ -46,9 +46,12 @@ func OnOutcome(observe func(exchange.Outcome)) Option {
 	})
 }
 
-// refuse ends an exchange that was not admitted.
+// refuse ends an exchange that the Processor doesn't get to see.
 func (s *stream) refuse(cause error) error {
 	s.outcome.Err = cause
+	if s.auto.mute {
+		return nil
+	}
 	failure := s.server.failure
 	s.reply(&failure)
 	return nil

@@ -46,6 +46,9 @@
 // none. The filter says so itself in initial metadata (x-gatehouse-extproc: v=1; override), or an option
 // does ([WithFilter]). It can't be found out: Envoy ignores a forbidden override without a word.
 //
+// Where a processor declares what it needs ([exchange.Declare]), exchanges of a filter that is known to forbid
+// it fail from the first one on, also those that wouldn't need it, and the log says what to change.
+//
 // In BUFFERED a body has ended before its trailers come. In observability mode bodies can be observed, if
 // the filter tells its modes. Those of upgrades (CONNECT, WebSocket) can't be touched, and an upgrade that
 // the modes would break is refused: any with FULL_DUPLEX_STREAMED, and one that is waited for

@@ -24,6 +24,7 @@ type Server struct {
 	admit     func() error
 	release   func()
 	observe   func(exchange.Outcome)
+	declared  declaration
 }
 
 // An Option changes a Server.
@@ -66,7 +67,9 @@ const DefaultDeadline = 10 * time.Second
 // message_timeout is known ([exchange.FilterInfo.Timeout]) and three quarters of it are shorter, they count.
 func WithDeadline(d time.Duration) Option { return option(func(s *Server) { s.sweeper.limit = d }) }
 
-// NewServer returns a Server for p.
+// NewServer returns a Server for p. If p is an [exchange.NeedsProcessor], an exchange of a filter that is known
+// not to give what it declares gets the failure verdict before p sees it: the Outcome's Err is an
+// [exchange.ErrNeeds], and the log says, once, what to change in the filter.
 func NewServer(p exchange.Processor, opts ...Option) *Server {
 	s := &Server{
 		processor: p, log: slog.Default(), name: "processor", failure: failureReply,
@@ -76,8 +79,12 @@ func NewServer(p exchange.Processor, opts ...Option) *Server {
 	for _, o := range opts {
 		o.apply(s)
 	}
+	s.declared.needs = exchange.NeedsOf(p)
 	return s
 }
+
+// Name returns the name that the Server was given by [WithName].
+func (s *Server) Name() string { return s.name }
 
 // Register adds the service to registrar, a [grpc.Server] with any codec that speaks protobuf. Its
 // receive limit should be above Envoy's buffer limit (1 MiB by default): a body message may be that large.

@@ -121,6 +121,9 @@ func (s *stream) run() error {
 		return s.refuse(err)
 	}
 	defer s.server.release()
+	if err := s.contradicted(); err != nil {
+		return s.refuse(err)
+	}
 	s.flows[requestSide].bodiless = m.endOfStream
 	s.newRequest(m)
 	return s.serve(requestSide, func(ctx context.Context) error {

@@ -28,6 +28,12 @@ type (
 	FilterInfo = exchange.FilterInfo
 	// Key names a value that goes along with a request; see [NewKey].
 	Key[T any] = exchange.Key[T]
+	// NeedsProcessor declares what it needs of its filter; see [Declare].
+	NeedsProcessor = exchange.NeedsProcessor
+	// Needs is what a processor asks of its filter.
+	Needs = exchange.Needs
+	// BodyUse is what a processor does with a body.
+	BodyUse = exchange.BodyUse
 	// Reply is an answer in place of the upstream's; as an error it is the verdict.
 	Reply = exchange.Reply
 	// Outcome is how an exchange ended.
@@ -50,6 +56,16 @@ const (
 	Trailers = exchange.Trailers
 )
 
+// What Needs can say of a body.
+const (
+	// BodyUntouched leaves it alone.
+	BodyUntouched = exchange.BodyUntouched
+	// BodyObserved watches it pass.
+	BodyObserved = exchange.BodyObserved
+	// BodyEdited holds, reads or rewrites it.
+	BodyEdited = exchange.BodyEdited
+)
+
 // The errors of package exchange, to be compared with errors.Is.
 var (
 	// ErrTooLarge: a body is larger than its limit; as a verdict it is 413.
@@ -70,6 +86,12 @@ var (
 
 // Deny is the answer code with a message that clients may read.
 func Deny(code int, publicMsg string) *Reply { return exchange.Deny(code, publicMsg) }
+
+// Declare returns p with n as what it needs of its filter, in place of what p declares itself as a
+// [NeedsProcessor]. A filter that is known to forbid it is then found at its first exchange, before p runs: the
+// client gets the failure verdict, and the log says once what to change in the filter. Nothing else depends on
+// it: what isn't declared is asked for when it is used. What is returned is no [Authorizer], even if p is.
+func Declare(n Needs, p Processor) Processor { return exchange.Declare(n, p) }
 
 // NewKey returns a [Key] for values of type T. Its name is for people; keys are compared by identity.
 func NewKey[T any](name string) *Key[T] { return exchange.NewKey[T](name) }

@@ -25,6 +25,8 @@ import (
 // Responses that the proxy made by itself come to those that are [LocalReplyProcessor]s, in reverse too;
 // an error ends the way.
 //
+// A chain needs what its processors declare together ([Declare]).
+//
 // Chain() passes everything.
 func Chain(processors ...Processor) Processor {
 	switch len(processors) {
@@ -72,6 +74,9 @@ func (p pair) ProcessLocalReply(ctx context.Context, resp *Response) error {
 	resp.Body.Rewind()
 	return exchange.ProcessLocalReply(ctx, p.outer, resp)
 }
+
+// Needs implements [exchange.NeedsProcessor].
+func (p pair) Needs() Needs { return exchange.NeedsOf(p.outer).And(exchange.NeedsOf(p.inner)) }
 
 // link joins an outer and an inner processor. The inner one is a coroutine of the outer one's calls: it
 // runs in Next, until it returns or waits in Finish, and from there in the outer one's Finish or return.

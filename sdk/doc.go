@@ -55,7 +55,7 @@
 //
 // Envoy's filter must serve that: allow_mode_override with initial metadata "x-gatehouse-extproc: v=1;
 // override" does (Gatehouse's gateway sends it), or a fixed body mode. What isn't served is never passed
-// over: the exchange fails with [ErrNeeds]. Package extproc has the table.
+// over: the exchange fails with [ErrNeeds]. Package extproc has the table. [Declare] finds it at the first exchange.
 //
 // # Verdicts are errors
 //

@@ -21,6 +21,8 @@ type metrics struct {
 	failures map[error]prometheus.Counter
 	failed   prometheus.Counter // for other causes
 	gone     prometheus.Counter
+	unmet    prometheus.Counter     // those of this server's processor
+	unmetBy  *prometheus.CounterVec // processor
 	sheds    prometheus.Counter
 
 	check    prometheus.Observer
@@ -69,9 +71,14 @@ func (m *metrics) registerExtProc(r prometheus.Registerer) error {
 	sheds, err5 := register(r, prometheus.NewCounter(prometheus.CounterOpts{
 		Name: "gatehouse_extproc_shed_total", Help: "Exchanges refused because there were too many at a time.",
 	}))
-	if err := errors.Join(err1, err2, err3, err4, err5); err != nil {
+	unmet, err6 := register(r, prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "gatehouse_extproc_unmet_needs_total",
+		Help: "Exchanges in which the filter's configuration forbids what the processor needs, by processor.",
+	}, []string{"processor"}))
+	if err := errors.Join(err1, err2, err3, err4, err5, err6); err != nil {
 		return err
 	}
+	m.unmetBy = unmet
 	for i, name := range phaseNames {
 		m.phases[i] = latency.WithLabelValues(name)
 	}
@@ -160,6 +167,9 @@ func (m *metrics) outcome(o exchange.Outcome) {
 }
 
 func (m *metrics) failure(o exchange.Outcome) {
+	if errors.Is(o.Err, exchange.ErrNeeds) {
+		m.unmet.Inc()
+	}
 	for cause, counter := range m.failures {
 		if errors.Is(o.Err, cause) {
 			counter.Inc()

@@ -175,7 +175,11 @@ func (s *settings) register(to *server, p any, m *metrics) (names []string) {
 		if s.tracer != nil {
 			processor = tracedProcessor{processor, s.trace()}
 		}
-		extproc.NewServer(processor, append(opts, s.extproc...)...).Register(to.grpc)
+		served := extproc.NewServer(processor, append(opts, s.extproc...)...)
+		if m != nil {
+			m.unmet = m.unmetBy.WithLabelValues(served.Name())
+		}
+		served.Register(to.grpc)
 		names = append(names, HealthExtProc)
 	}
 	if authorizer, ok := p.(Authorizer); ok {

@@ -100,6 +100,9 @@ func (p tracedProcessor) ProcessLocalReply(ctx context.Context, resp *exchange.R
 	return exchange.ProcessLocalReply(ctx, p.Processor, resp)
 }
 
+// Needs implements [exchange.NeedsProcessor].
+func (p tracedProcessor) Needs() exchange.Needs { return exchange.NeedsOf(p.Processor) }
+
 func causeOf(err error) string {
 	for cause, name := range causes {
 		if errors.Is(err, cause) {

@@ -70,7 +70,7 @@ race: ## Run the short tests under the race detector
 	go test -race -short -p $(TESTJOBS) ./...
 
 .PHONY: bench
-bench: ## Run the benchmarks (BENCH=regex, BENCHTIME=1s), and compare the authorizer with a no-op through Envoy
+bench: ## Run the benchmarks (BENCH=regex, BENCHTIME=1s), and compare authorizer and processor with stock servers through Envoy
 	@export ENVOY; ENVOY="$$(scripts/envoy.py)"
 	go run ./test/bench
 	go test -run '^$$' -bench '$(BENCH)' -benchtime $(BENCHTIME) -benchmem -p 1 ./...

@@ -1,7 +1,8 @@
-// Command bench compares Gatehouse's authorizer with a server that does nothing, through one Envoy and in
-// one run, and prints a table:
+// Command bench compares Gatehouse's authorizer with a server that does nothing, by ext_authz, and then a
+// processor of the SDK with generated code that does the same, by ext_proc: each through one Envoy and in
+// one run, with a table:
 //
-//	go run ./test/bench [-rounds 15] [-round 1s] [-connections 32]
+//	go run ./test/bench [-rounds 15] [-round 1s] [-connections 32] [-ext-authz=false] [-ext-proc=false] [-timing=false]
 //
 // Each row is a process of its own, on a Unix socket, behind a listener of its own with the same filters.
 // The rows take turns in rounds, in an order that rotates, so that what else the machine does falls on

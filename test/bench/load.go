@@ -58,8 +58,10 @@ func (b *bench) load(ctx context.Context, r *row) (sample, error) {
 }
 
 func (b *bench) times(r *row) (server, envoy time.Duration, err error) {
-	if server, err = cpu(r.server.Process.Pid); err != nil {
-		return 0, 0, err
+	if r.server != nil {
+		if server, err = cpu(r.server.Process.Pid); err != nil {
+			return 0, 0, err
+		}
 	}
 	envoy, err = cpu(b.envoy.Process.Pid)
 	return server, envoy, err

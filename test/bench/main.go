@@ -5,6 +5,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"os"
 	"os/signal"
 	"time"
@@ -26,11 +27,16 @@ func main() {
 	rounds := flag.Int("rounds", 15, "rounds of each row")
 	round := flag.Duration("round", time.Second, "length of a round")
 	connections := flag.Int("connections", 32, "client connections, each with one request at a time")
+	authorizers := flag.Bool("ext-authz", true, "compare authorizers, through Envoy")
+	processors := flag.Bool("ext-proc", true, "compare processors, through Envoy")
 	timings := flag.Bool("timing", true, "compare the times of unknown users and wrong passwords")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	err := run(ctx, settings{rounds: *rounds, round: *round, connections: *connections})
+	binary, err := proxy.Find(ctx, os.Getenv("ENVOY"))
+	if err == nil {
+		err = run(ctx, os.Stdout, binary, settings{rounds: *rounds, round: *round, port: freePort, connections: *connections, authorizers: *authorizers, processors: *processors})
+	}
 	if err == nil && *timings {
 		err = timing(ctx)
 	}
@@ -43,27 +49,33 @@ func main() {
 type settings struct {
 	rounds, connections int
 	round               time.Duration
+	port                func() (int, error) // a free one
+
+	authorizers, processors bool // what to compare
 }
 
-// run starts everything, measures and prints. The children end with it.
-func run(ctx context.Context, s settings) (err error) {
-	binary, err := proxy.Find(ctx, os.Getenv("ENVOY"))
-	if err != nil {
-		return err
-	}
+// run makes the comparisons that were asked for, one after the other. Their children end with it.
+func run(ctx context.Context, w io.Writer, binary string, s settings) (err error) {
 	dir, err := os.MkdirTemp("", "gatehouse-bench-")
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	r := &bench{settings: s, dir: dir}
-	defer r.stop()
-	if err := r.start(ctx, binary); err != nil {
-		return err
+	var comparisons []*bench
+	if s.authorizers {
+		b, err := authorizers(s, dir)
+		if err != nil {
+			return err
+		}
+		comparisons = append(comparisons, b)
 	}
-	if err := r.measure(ctx); err != nil {
-		return err
+	if s.processors {
+		comparisons = append(comparisons, processors(s, dir))
 	}
-	r.print(os.Stdout)
+	for _, b := range comparisons {
+		if err := b.run(ctx, w, binary); err != nil {
+			return fmt.Errorf("%s: %w", b.title, err)
+		}
+	}
 	return nil
 }

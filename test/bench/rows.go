@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"os"
@@ -13,96 +15,97 @@ import (
 	"strconv"
 	"strings"
 	"time"
-
-	"github.com/gatehouse-proxy/gatehouse/snapshot"
 )
 
 // row is one server with its listener and what was measured of it.
 type row struct {
 	name, role string
-	server     *exec.Cmd
+	seen       string    // of setHeader, by the router
+	server     *exec.Cmd // nil for roleNone
 	socket     string
 	port       int
+	spec       string // the file with the policy
 	reference  string // of the policy
 	rounds     []sample
 }
 
-// rows are measured against the first.
-func rows() []*row {
-	return []*row{
-		{name: "no-op, stock grpc-go", role: roleStock},
-		{name: "the same again (A/A)", role: roleStock},
-		{name: "no-op, our GC and workers", role: roleTuned},
-		{name: "RS256 + claim + CORS + Rego, remembered", role: rolePolicy},
-		{name: "the same, Rego each time", role: rolePolicyEachTime},
-	}
-}
-
-// bench is one comparison.
+// bench is one comparison. Its rows are measured against base, which is one of them.
 type bench struct {
 	settings
 
-	dir   string
-	rows  []*row
-	envoy *exec.Cmd
-	token string
+	dir, title string
+	rows       []*row
+	base       *row
+	chain      func(r *row, cluster string) chain
+	envoy      *exec.Cmd
+	token      string
 }
 
-// start starts a process for each row and then Envoy.
-func (b *bench) start(ctx context.Context, binary string) error {
-	b.rows = rows()
-	issuer, token, err := newIssuer()
-	if err != nil {
+// run starts everything, measures and prints.
+func (b *bench) run(ctx context.Context, w io.Writer, binary string) error {
+	defer b.stop()
+	if err := b.start(ctx, binary); err != nil {
 		return err
 	}
-	b.token = token
+	if err := b.measure(ctx); err != nil {
+		return err
+	}
+	b.print(w)
+	return nil
+}
+
+// start starts a process for each row that has one, and then Envoy.
+func (b *bench) start(ctx context.Context, binary string) error {
 	self, err := os.Executable()
 	if err != nil {
 		return err
 	}
 	for i, r := range b.rows {
-		r.socket = filepath.Join(b.dir, strconv.Itoa(i)+".sock")
-		spec := b.dir + "/" + strconv.Itoa(i) + ".json"
-		snap := snapshotOf(r.role, issuer)
-		r.reference = snap.Policies[0].Ref
-		text, err := snapshot.Encode(snap)
-		if err != nil {
+		if r.port, err = b.port(); err != nil {
 			return err
 		}
-		if err := os.WriteFile(spec, text, 0o600); err != nil {
-			return err
+		if r.role == roleNone {
+			continue
 		}
-		r.server = exec.CommandContext(ctx, self, r.socket, spec) //nolint:gosec // this program itself
+		r.socket = filepath.Join(b.dir, b.title+"-"+strconv.Itoa(i)+".sock")
+		r.server = exec.CommandContext(ctx, self, r.socket, r.spec) //nolint:gosec // this program itself
 		r.server.Env = append(os.Environ(), roleVariable+"="+r.role)
 		r.server.Stderr = os.Stderr
 		if err := r.server.Start(); err != nil {
 			return err
 		}
-		if r.port, err = freePort(); err != nil {
-			return err
-		}
 	}
-	config := filepath.Join(b.dir, "envoy.json")
-	text, err := json.Marshal(b.bootstrap())
+	words, err := b.startEnvoy(ctx, binary)
 	if err != nil {
-		return err
-	}
-	if err := os.WriteFile(config, text, 0o600); err != nil {
-		return err
-	}
-	b.envoy = exec.CommandContext(ctx, binary, "-c", config, "--concurrency", "1", "--log-level", "error", "--base-id", strconv.Itoa(os.Getpid())) //nolint:gosec // the Envoy that was asked for
-	var words bytes.Buffer
-	b.envoy.Stderr = &words
-	if err := b.envoy.Start(); err != nil {
 		return err
 	}
 	for _, r := range b.rows {
 		if err := r.await(b.token); err != nil {
+			b.stop() // after which Envoy says nothing more
 			return fmt.Errorf("%w\n%s", err, words.String())
 		}
 	}
 	return nil
 }
+
+// startEnvoy returns what Envoy will say.
+func (b *bench) startEnvoy(ctx context.Context, binary string) (words *bytes.Buffer, err error) {
+	config := filepath.Join(b.dir, b.title+".json")
+	text, err := json.Marshal(b.bootstrap())
+	if err != nil {
+		return nil, err
+	}
+	if err := os.WriteFile(config, text, 0o600); err != nil {
+		return nil, err
+	}
+	words = &bytes.Buffer{}
+	b.envoy = exec.CommandContext(ctx, binary, "-c", config, "--concurrency", "1", "--log-level", "error", "--use-dynamic-base-id") //nolint:gosec // the Envoy that was asked for
+	b.envoy.Stderr = words
+	return words, b.envoy.Start()
+}
+
+// errHeader is a processor that doesn't do what is measured.
+var errHeader = errors.New("the router saw another " + setHeader)
 
 // await asks until the row's whole chain answers.
 func (r *row) await(token string) error {
@@ -118,10 +121,15 @@ func (r *row) await(token string) error {
 		response, err := http.DefaultClient.Do(request)
 		if err == nil {
 			_ = response.Body.Close()
-			if response.StatusCode == http.StatusOK {
+			seen := response.Header.Get(seenHeader)
+			switch {
+			case response.StatusCode != http.StatusOK:
+				said = response.Status
+			case seen != r.seen:
+				return fmt.Errorf("%w: %s: %q, not %q", errHeader, r.name, seen, r.seen)
+			default:
 				return nil
 			}
-			said = response.Status
 		}
 		if time.Now().After(deadline) {
 			return fmt.Errorf("%s: %s", r.name, said)

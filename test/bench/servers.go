@@ -23,6 +23,9 @@ const (
 	roleTuned          = "tuned"
 	rolePolicy         = "policy"
 	rolePolicyEachTime = "policy-each-time"
+	roleNone           = "none" // has no process
+	roleStockProcessor = "stock-processor"
+	roleProcessor      = "processor"
 )
 
 // serve is one row's server. It ends with its parent's context, by a signal.
@@ -35,7 +38,15 @@ func serve(role, socket, spec string) error {
 	case roleTuned:
 		debug.SetGCPercent(800) // what the agent sets for a heap this small
 		return serveNothing(ctx, socket, agent.NewAuthorizerServer())
+	case roleStockProcessor:
+		return serveSetter(ctx, socket)
+	case roleProcessor:
+		return serveProcessor(ctx, socket)
 	}
+	return serveAuthorizer(ctx, socket, spec)
+}
+
+func serveAuthorizer(ctx context.Context, socket, spec string) error {
 	text, err := os.ReadFile(spec) //nolint:gosec // named by this program itself
 	if err != nil {
 		return err
@@ -69,6 +80,11 @@ func serveNothing(ctx context.Context, socket string, server *grpc.Server) error
 	authv3.RegisterAuthorizationServer(server, &nothing{answer: &authv3.CheckResponse{
 		Status: &status.Status{}, HttpResponse: &authv3.CheckResponse_OkResponse{OkResponse: &authv3.OkHttpResponse{}},
 	}})
+	return serveUntil(ctx, socket, server)
+}
+
+// serveUntil serves at socket until ctx is done.
+func serveUntil(ctx context.Context, socket string, server *grpc.Server) error {
 	l, err := net.Listen("unix", socket)
 	if err != nil {
 		return err

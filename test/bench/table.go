@@ -22,18 +22,18 @@ func (b *bench) measure(ctx context.Context) error {
 				r.rounds = append(r.rounds, s)
 			}
 		}
-		fmt.Fprintf(os.Stderr, "\rround %d of %d", round, b.rounds)
+		fmt.Fprintf(os.Stderr, "\r%s: round %d of %d", b.title, round, b.rounds)
 	}
 	fmt.Fprintln(os.Stderr)
 	return nil
 }
 
-// print shows medians; ratios are of the same round's first row.
+// print shows medians; ratios are to the same round's base.
 func (b *bench) print(w io.Writer) {
-	fmt.Fprintf(w, "%d rounds of %s each, %d connections, Envoy with one worker\n\n", b.rounds, b.round, b.connections)
-	fmt.Fprintln(w, "| row | requests/s | × no-op, median (quartiles) | p50 | p99, × | server CPU a request, × | Envoy CPU |")
+	fmt.Fprintf(w, "\n%s: %d rounds of %s each, %d connections, Envoy with one worker\n\n", b.title, b.rounds, b.round, b.connections)
+	fmt.Fprintln(w, "| row | requests/s | × stock, median (quartiles) | p50 | p99, × | server CPU a request, × | Envoy CPU |")
 	fmt.Fprintln(w, "|---|---|---|---|---|---|---|")
-	base := b.rows[0]
+	base := b.base
 	for _, r := range b.rows {
 		ratio := ratios(r, base, func(s sample) float64 { return s.rate })
 		fmt.Fprintf(w, "| %s | %.0f | %.2f (%.2f-%.2f) | %s | %s, %.2f | %.1f µs, %.2f | %.1f µs |\n", r.name,

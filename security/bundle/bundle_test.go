@@ -218,3 +218,18 @@ func TestBundlesOfFiles(t *testing.T) {
 		}
 	}
 }
+
+// The first look asks the policies when the next one is due, so the first policy has to be there before it.
+func TestTheFirstWaitIsThePolicys(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "app.tar.gz")
+	if err := os.WriteFile(path, bundletest.Archive(t, app("allow := true")), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	f, _ := newFetcher(t, bundle.Options{AllowFiles: true})
+	subscribe(t, f, config.Bundle{URL: "file://" + path, PollInterval: time.Hour})
+	state := f.States()[0]
+	if wait := state.Next.Sub(state.LastAttempt); wait < 48*time.Minute {
+		t.Errorf("the next look is due after %s, the policy asked for an hour", wait)
+	}
+}

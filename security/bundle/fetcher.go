@@ -116,19 +116,19 @@ func (f *Fetcher) Subscribe(policy string, spec *config.Bundle, version ast.Rego
 	if f.closed {
 		return nil, errClosed
 	}
-	s := f.sources[key]
-	if s == nil {
+	s, known := f.sources[key]
+	if !known {
 		s = newSource(f, key, roots, keys)
 		f.sources[key] = s
-		if !f.opts.Offline {
-			if isFile(key.url) {
-				s.look()
-			}
-			f.running.Go(s.run)
-		}
 	}
 	use.source = s
-	s.hold(use)
+	s.hold(use) // before the first look, which asks the policies when the next one is due
+	if !known && !f.opts.Offline {
+		if isFile(key.url) {
+			s.look()
+		}
+		f.running.Go(s.run)
+	}
 	return use, nil
 }
 

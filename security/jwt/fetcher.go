@@ -107,16 +107,16 @@ func (f *Fetcher) register(spec *config.RemoteJWKS, data config.Data) (*lease, e
 	if f.closed {
 		return nil, errors.New("the fetcher is closed")
 	}
-	s := f.sources[key]
-	if s == nil {
+	s, known := f.sources[key]
+	if !known {
 		s = newSource(f, key, roots)
 		f.sources[key] = s
-		if !f.opts.Offline {
-			f.running.Go(s.run)
-		}
 	}
 	l.source = s
-	s.hold(l)
+	s.hold(l) // before the first fetch, which asks the policies when the next one is due
+	if !known && !f.opts.Offline {
+		f.running.Go(s.run)
+	}
 	return l, nil
 }
 

@@ -75,14 +75,7 @@ func (l *Listener) RouteConfig() string {
 // Key names the Gateway, or the ListenerSet that adds the listener to it.
 func (l *Listener) Key() resource.Key { return l.Owner }
 
-// Classes decides which Gateways are ours.
-type Classes struct {
-	Controllers []string
-	// Only, as namespace/name, leaves out every other Gateway; "" takes all.
-	Only string
-}
-
-// Rule resolves one Gateway. A Gateway whose class belongs to another controller has no listeners.
+// Rule resolves one Gateway. One of another controller has no listeners.
 func (c Classes) Rule(v *memo.View, key memo.Key) any {
 	out := &Gateway{}
 	gateway := memo.Read[*gatewayv1.Gateway](v, memo.Key{Kind: "Gateway", Namespace: key.Namespace, Name: key.Name})
@@ -90,8 +83,7 @@ func (c Classes) Rule(v *memo.View, key memo.Key) any {
 		return out
 	}
 	object := resource.Key{Kind: "Gateway", Namespace: key.Namespace, Name: key.Name}
-	if c.Only != "" && c.Only != key.Namespace+"/"+key.Name || !c.ours(v, string(gateway.Spec.GatewayClassName)) {
-		out.Foreign = true
+	if out.Foreign = memo.Read[bool](v, memo.Key{Kind: ForeignKind, Namespace: key.Namespace, Name: key.Name}); out.Foreign {
 		return out
 	}
 	addresses, fault := listenAddresses(gateway)
@@ -122,24 +114,6 @@ func (g *Gateway) add(v *memo.View, gateway *gatewayv1.Gateway, owner resource.K
 		}
 		g.Listeners = append(g.Listeners, listener)
 	}
-}
-
-// ours accepts a class that isn't there: stand-alone configurations may leave it out.
-func (c Classes) ours(v *memo.View, name string) bool {
-	class := memo.Read[*gatewayv1.GatewayClass](v, memo.Key{Kind: "GatewayClass", Name: name})
-	if class == nil {
-		return true
-	}
-	return slices.Contains(c.Controllers, string(class.Spec.ControllerName))
-}
-
-// Serves reports whether the Gateway is ours. A class that isn't there is: see [Classes.Rule].
-func (c Classes) Serves(set *resource.Set, gateway *gatewayv1.Gateway) bool {
-	if c.Only != "" && c.Only != gateway.Namespace+"/"+gateway.Name {
-		return false
-	}
-	class, ok := set.GatewayClasses.Get("", string(gateway.Spec.GatewayClassName))
-	return !ok || slices.Contains(c.Controllers, string(class.Spec.ControllerName))
 }
 
 // listenAddresses returns the IP addresses to bind, all interfaces by default.

@@ -13,17 +13,8 @@ import (
 	"github.com/gatehouse-proxy/gatehouse/translator/status"
 )
 
-// fitKind is the kind of [Fit] values, foreignKind that of whether a Gateway is another controller's.
-const (
-	FitKind     memo.Kind = "fit of policies"
-	ForeignKind memo.Kind = "foreign Gateway"
-)
-
-// ForeignRule reports whether a Gateway belongs to another controller. A class that isn't there is ours.
-func (c Classes) ForeignRule(v *memo.View, key memo.Key) any {
-	gateway := memo.Read[*gatewayv1.Gateway](v, memo.Key{Kind: "Gateway", Namespace: key.Namespace, Name: key.Name})
-	return gateway != nil && (c.Only != "" && c.Only != key.Namespace+"/"+key.Name || !c.ours(v, string(gateway.Spec.GatewayClassName)))
-}
+// FitKind is the kind of [Fit] values.
+const FitKind memo.Kind = "fit of policies"
 
 // Fit tells how the policies of one kind fit one object that they target: a target that doesn't exist,
 // policies that lose against another one, and where they hide those of Gateways. Immutable.

@@ -5,12 +5,13 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/gatehouse-proxy/gatehouse/security/basic"
 	"github.com/gatehouse-proxy/gatehouse/security/bundle"
 	"github.com/gatehouse-proxy/gatehouse/security/decisionlog"
 	"github.com/gatehouse-proxy/gatehouse/security/jwt"
 )
 
-// collector shows what policies fetch and log. It asks when it is asked: nothing is counted on the way of a
+// collector shows what policies fetch, hash and log. It asks when it is asked: nothing is counted on the way of a
 // request.
 type collector struct {
 	jwks      *jwt.Fetcher
@@ -18,7 +19,7 @@ type collector struct {
 	decisions *decisionlog.Log
 }
 
-// NewCollector returns the metrics of key sets, bundles and decision logs.
+// NewCollector returns the metrics of key sets, bundles, password hashes and decision logs.
 func NewCollector(jwks *jwt.Fetcher, bundles *bundle.Fetcher, decisions *decisionlog.Log) prometheus.Collector {
 	return &collector{jwks: jwks, bundles: bundles, decisions: decisions}
 }
@@ -33,6 +34,7 @@ var (
 	bundleMetrics = fetchMetrics("bundle", "url")
 	bundleFaults  = describe("bundle_refused_policies", "Policies that can't use the newest contents.", "url")
 	logWritten    = describe("decision_log_events_total", "Decisions that were logged.")
+	hashes        = describe("authorizer_password_hashes_total", "Password hashes computed: of failures, and of successes not yet remembered.")
 	logDropped    = describe("decision_log_dropped_total", "Decisions that were not logged: the queue was full, or the sink failed.")
 )
 
@@ -56,7 +58,7 @@ func (c *collector) Describe(out chan<- *prometheus.Desc) {
 		out <- m.fetches
 		out <- m.failures
 	}
-	for _, d := range []*prometheus.Desc{jwksKeys, bundleFaults, logWritten, logDropped} {
+	for _, d := range []*prometheus.Desc{jwksKeys, bundleFaults, logWritten, logDropped, hashes} {
 		out <- d
 	}
 }
@@ -99,6 +101,7 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 	}
 	emit(out, jwksMetrics, jwksKeys, keySets, now)
 	emit(out, bundleMetrics, bundleFaults, bundles, now)
+	out <- prometheus.MustNewConstMetric(hashes, prometheus.CounterValue, float64(basic.Hashes()))
 	written, dropped := c.decisions.Stats()
 	out <- prometheus.MustNewConstMetric(logWritten, prometheus.CounterValue, float64(written))
 	out <- prometheus.MustNewConstMetric(logDropped, prometheus.CounterValue, float64(dropped))

@@ -31,6 +31,7 @@ type Users struct {
 	secret [32]byte
 	// content picks the entry that stands in for an unknown user.
 	content [32]byte
+	checks  checks
 }
 
 type entry struct {

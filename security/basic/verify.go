@@ -7,6 +7,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"runtime"
+	"sync/atomic"
 	"time"
 )
 
@@ -35,16 +36,38 @@ func (u *Users) Verify(ctx context.Context, user, password string) (bool, error)
 	if !known {
 		e = decoy
 	}
+	if !e.slow { // a digest takes less time than to remember one
+		return e.match(password) && known, nil
+	}
 	key := u.key(user, password, e.text)
-	if known && e.remembers(&key) {
+	for {
+		if known && e.remembers(&key) {
+			return true, nil
+		}
+		running, leads := u.checks.join(key)
+		if leads {
+			return u.lead(ctx, running, e, key, password, known)
+		}
+		if match, again, err := running.wait(ctx); !again {
+			return match, err
+		}
+	}
+}
+
+// lead computes for all who have joined. What is remembered is stored before the computation leaves the
+// list: who finds neither must look for the former once more.
+func (u *Users) lead(ctx context.Context, running *check, e *entry, key [32]byte, password string, known bool) (bool, error) {
+	defer u.checks.finish(key, running)
+	if known && e.remembers(&key) { // another has ended meanwhile
+		running.match, running.err = true, nil
 		return true, nil
 	}
 	match, err := e.compute(ctx, password)
-	if err != nil || !match || !known {
-		return false, err
+	running.match, running.err = match && known, err
+	if running.match {
+		e.verified.Store(&key)
 	}
-	e.verified.Store(&key)
-	return true, nil
+	return running.match, err
 }
 
 // decoy runs for known users too: it takes 0.1 µs, as long as a {SHA} digest.
@@ -76,11 +99,15 @@ func (e *entry) remembers(key *[32]byte) bool {
 	return verified != nil && subtle.ConstantTimeCompare(verified[:], key[:]) == 1
 }
 
-// compute takes a slot for slow hashes only; a digest takes less time than the slot.
+// hashes counts the slow hashes computed by the process.
+var hashes atomic.Uint64
+
+// Hashes returns how many slow hashes this process has computed: those of failures, of unknown users, and
+// one of each success that wasn't remembered.
+func Hashes() uint64 { return hashes.Load() }
+
+// compute waits for a slot first.
 func (e *entry) compute(ctx context.Context, password string) (bool, error) {
-	if !e.slow {
-		return e.match(password), nil
-	}
 	select {
 	case slots <- struct{}{}:
 	default:
@@ -89,6 +116,7 @@ func (e *entry) compute(ctx context.Context, password string) (bool, error) {
 		}
 	}
 	defer func() { <-slots }()
+	hashes.Add(1)
 	return e.match(password), nil
 }
 

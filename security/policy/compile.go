@@ -150,7 +150,7 @@ func (p *Policy) compileBasic(spec *config.Policy, deps Deps) error {
 	if err != nil {
 		return fmt.Errorf("basicAuth.users: %w", err)
 	}
-	if p.basic, err = basic.Parse(file, basic.Options{AllowPlaintext: b.AllowPlaintext}); err != nil {
+	if p.basic, err = basic.Shared(file, basic.Options{AllowPlaintext: b.AllowPlaintext}); err != nil {
 		return fmt.Errorf("basicAuth.users: %w", err)
 	}
 	realm, err := quoted(cmp.Or(b.Realm, spec.Name))

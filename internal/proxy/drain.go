@@ -50,15 +50,22 @@ func (p *Process) drain(ctx context.Context, c *child) {
 	defer closing.Stop()
 	tick := time.NewTicker(drainPoll)
 	defer tick.Stop()
+	var open load
 	var idleSince time.Time
 	for {
-		load, err := p.load(ctx)
+		now, err := p.load(ctx)
+		if err == nil {
+			open = now
+		}
 		switch {
+		case err == nil && open.connections == 0:
+			return
+		case ctx.Err() != nil: // also where it has ended the look at the load
+			p.config.Logger.Warn("drain time is over: active requests are cut off", "connections", open.connections)
+			return
 		case err != nil:
 			return
-		case load.connections == 0:
-			return
-		case !load.idle():
+		case !open.idle():
 			idleSince = time.Time{}
 		case idleSince.IsZero():
 			idleSince = time.Now()
@@ -72,8 +79,6 @@ func (p *Process) drain(ctx context.Context, c *child) {
 		case <-c.done:
 			return
 		case <-ctx.Done():
-			p.config.Logger.Warn("drain time is over: active requests are cut off", "connections", load.connections)
-			return
 		}
 	}
 }

@@ -96,7 +96,7 @@ func TestAnEndlessResponseCannotHoldTheStop(t *testing.T) {
 		<-r.Context().Done()
 	}))
 	t.Cleanup(srv.Close)
-	g := start(t, srv.Listener.Addr().String(), func(c *proxy.Config) { c.DrainTimeout = 300 * time.Millisecond })
+	g := start(t, srv.Listener.Addr().String(), func(c *proxy.Config) { c.DrainTimeout = time.Second })
 	go func() {
 		resp, err := http.Get(g.url)
 		if err == nil {

@@ -142,10 +142,15 @@ func TestS45OneDoorForAllMethods(t *testing.T) {
 	t.Cleanup(func() { cancel(); <-done })
 	roots := x509.NewCertPool()
 	roots.AppendCertsFromPEM(server.Chain)
-	for name, c := range map[string]struct {
+	for _, c := range []struct {
+		name        string
 		certificate *gatewaytest.Certificate
 		admitted    bool
-	}{"the client": {client, true}, "no certificate": {nil, false}, "a stranger of the same name": {stranger, false}} {
+	}{
+		{"the client", client, true}, // first: it waits for the server, so that nobody else is refused for want of one
+		{"no certificate", nil, false},
+		{"a stranger of the same name", stranger, false},
+	} {
 		config := &tls.Config{RootCAs: roots, ServerName: "gatehouse", MinVersion: tls.VersionTLS12}
 		if c.certificate != nil {
 			pair, err := tls.X509KeyPair(c.certificate.Chain, c.certificate.Key)
@@ -168,7 +173,7 @@ func TestS45OneDoorForAllMethods(t *testing.T) {
 		}
 		cancel()
 		if (unary == nil) != c.admitted || (stream == nil) != c.admitted {
-			t.Errorf("%s: single call: %v; stream: %v", name, unary, stream)
+			t.Errorf("%s: single call: %v; stream: %v", c.name, unary, stream)
 		}
 	}
 }

@@ -70,7 +70,7 @@ func (d *direction) headersAnswered(r *extprocv3.CommonResponse) error {
 func (d *direction) afterHeaders(replace bool) awaiting {
 	switch {
 	case replace:
-	case d.mode == modeStreamed && d.e.cfg.Filter.GetSendBodyWithoutWaitingForHeaderResponse() && len(d.queue) > 0:
+	case d.mode == modeStreamed && d.e.filter.GetSendBodyWithoutWaitingForHeaderResponse() && len(d.queue) > 0:
 		return streamedAnswer
 	case d.duplex() && d.bodyReceived:
 		return streamedAnswer
@@ -206,9 +206,7 @@ func (d *direction) streamedAnswered(r *extprocv3.CommonResponse) (on bool, err 
 	case streamed == nil && d.duplex():
 		return false, errDuplex
 	case streamed != nil:
-		if len(streamed.GetBody()) > 0 {
-			d.inject(streamed.GetBody(), streamed.GetEndOfStream())
-		}
+		d.inject(streamed.GetBody(), streamed.GetEndOfStream())
 		if streamed.GetEndOfStream() {
 			d.answered(nothing)
 		} else {
@@ -224,9 +222,7 @@ func (d *direction) streamedAnswered(r *extprocv3.CommonResponse) (on bool, err 
 	if m := r.GetBodyMutation(); m != nil {
 		p = mutateBody(m, p)
 	}
-	if len(p) > 0 {
-		d.inject(p, first.end)
-	}
+	d.inject(p, first.end)
 	if len(d.queue) == 0 {
 		d.answered(nothing)
 	} else {
@@ -294,7 +290,7 @@ func (d *direction) clearRoute(r *extprocv3.CommonResponse) {
 		}
 		return
 	}
-	switch e.cfg.Filter.GetRouteCacheAction().String() {
+	switch e.filter.GetRouteCacheAction().String() {
 	case "CLEAR":
 		e.cleared = true
 	case "RETAIN":
@@ -302,6 +298,6 @@ func (d *direction) clearRoute(r *extprocv3.CommonResponse) {
 			e.count("clear_route_cache_disabled")
 		}
 	default:
-		e.cleared = e.cleared || wanted && !e.cfg.Filter.GetDisableClearRouteCache()
+		e.cleared = e.cleared || wanted && !e.filter.GetDisableClearRouteCache()
 	}
 }

@@ -18,7 +18,7 @@ const (
 func (d *direction) headersIn(end bool) {
 	e := d.e
 	e.merge()
-	if d.sendHeaders && e.cfg.Filter.GetObservabilityMode() {
+	if d.sendHeaders && e.filter.GetObservabilityMode() {
 		if !e.complete {
 			e.send(d, d.headersMessage(end))
 		}
@@ -51,7 +51,7 @@ func (d *direction) headersIn(end bool) {
 func (d *direction) data(p []byte, end bool) {
 	e := d.e
 	d.bodyReceived = true
-	if e.cfg.Filter.GetObservabilityMode() {
+	if e.filter.GetObservabilityMode() {
 		if d.mode == modeStreamed && !e.complete {
 			e.send(d, d.bodyMessage(p, end))
 		}
@@ -67,7 +67,7 @@ func (d *direction) data(p []byte, end bool) {
 		d.proceed(p, end)
 		return
 	}
-	ahead := d.mode == modeStreamed && e.cfg.Filter.GetSendBodyWithoutWaitingForHeaderResponse() || d.duplex()
+	ahead := d.mode == modeStreamed && e.filter.GetSendBodyWithoutWaitingForHeaderResponse() || d.duplex()
 	if d.await == headersAnswer && !ahead {
 		d.paused, d.stopped = true, true
 		d.keep(p)
@@ -159,14 +159,14 @@ func (d *direction) sendPartial(end bool) {
 }
 
 // trailersIn is what the filter does when trailers come.
-func (d *direction) trailersIn(h []link.Field) {
+func (d *direction) trailersIn([]link.Field) {
 	e := d.e
-	d.trailers, d.hasTrailers = append([]link.Field{}, h...), true
+	d.hasTrailers = true
 	if e.complete {
 		d.proceedTrailers()
 		return
 	}
-	if d.sendTrailers && e.cfg.Filter.GetObservabilityMode() {
+	if d.sendTrailers && e.filter.GetObservabilityMode() {
 		e.send(d, d.trailersMessage())
 		d.passTrailers()
 		return

@@ -1,7 +1,6 @@
 package emulate
 
 import (
-	"slices"
 	"time"
 
 	extprocfilterv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/ext_proc/v3"
@@ -32,13 +31,13 @@ type chunk struct {
 // In Envoy two things take part: the filter, which says stop, continue or inject, and the manager of the
 // filter chain, which keeps what is stopped. Here forward, resume and inject are the manager's part.
 type direction struct {
+	*passage
 	e       *Emulator
 	request bool
 
 	mode                      extprocfilterv3.ProcessingMode_BodySendMode
 	sendHeaders, sendTrailers bool
 	await                     awaiting
-	fields                    []link.Field // the headers as they now are
 	editable                  bool         // they can still be changed
 	noBody                    bool
 	bodyComplete              bool
@@ -46,8 +45,7 @@ type direction struct {
 	replaced                  bool
 	partialDone               bool
 	trailersSent              bool // to the processor
-	trailers                  []link.Field
-	hasTrailers               bool
+	hasTrailers               bool // the filter has them
 	trailersEditable          bool
 	queue                     []chunk
 	paused                    bool
@@ -57,45 +55,39 @@ type direction struct {
 	attributesSent            bool
 
 	// The manager's part.
-	ended       bool // the end has come in
+	told        bool // that the message ends, with what it was given last
 	stopped     bool // iteration
 	headersOut  bool
-	buffered    bool // there is a buffer, perhaps an empty one
-	buffer      []byte
 	endOut      bool
 	trailersOut bool
-	backlog     []func() // what came while it was full
 }
 
 // full reports whether more is kept than the buffer holds.
-func (d *direction) full() bool { return len(d.buffer) > d.e.cfg.BufferLimit && !d.e.over }
+func (s *shared) full(p *passage) bool { return len(p.buffer) > s.cfg.BufferLimit && !s.over }
 
 // catchUp takes in what had to wait.
-func (d *direction) catchUp() {
-	for len(d.backlog) > 0 && !d.full() {
-		event := d.backlog[0]
-		d.backlog = d.backlog[1:]
+func (s *shared) catchUp(p *passage) {
+	for len(p.backlog) > 0 && !s.full(p) {
+		event := p.backlog[0]
+		p.backlog = p.backlog[1:]
 		event()
 	}
 }
 
-func (d *direction) begin(e *Emulator, request bool) { d.e, d.request = e, request }
+func (d *direction) begin(e *Emulator, request bool) {
+	d.e, d.request, d.passage = e, request, e.passage(request)
+}
 
 func (d *direction) duplex() bool {
 	return d.mode == extprocfilterv3.ProcessingMode_FULL_DUPLEX_STREAMED
 }
 
 // next is where the direction leads.
-func (d *direction) next() link.End {
-	if d.request {
-		return d.e.cfg.Upstream
-	}
-	return d.e.cfg.Client
-}
+func (d *direction) next() link.End { return d.e.next(d.e, d.request) }
 
 // stripsLength reports whether content-length can't be kept, as the processor has no chance to correct it.
 func (d *direction) stripsLength() bool {
-	if d.e.cfg.Filter.GetAllowContentLengthHeader() {
+	if d.e.filter.GetAllowContentLengthHeader() {
 		return false
 	}
 	switch d.mode {
@@ -113,28 +105,8 @@ func (d *direction) passHeaders(end bool) {
 	if d.headersOut {
 		return
 	}
-	d.headersOut = true
-	if d.request {
-		d.e.upstreamAsked = true
-		again, _ := link.Get(d.fields, "x-reroute")
-		d.e.rerouted = d.e.cleared && again == "yes"
-	}
-	h := slices.Clone(d.fields)
-	if !d.request {
-		h = hopFree(h)
-	}
-	d.next().Headers(h, end)
-	if end {
-		d.finish()
-	}
-}
-
-// hopFree leaves out of a response what is the connection's. Of a request Envoy leaves it where it is.
-func hopFree(h []link.Field) []link.Field {
-	for _, name := range []string{"transfer-encoding", "connection", "keep-alive", "proxy-connection"} {
-		h = remove(h, name)
-	}
-	return h
+	d.headersOut, d.endOut = true, end
+	d.next().Headers(d.fields, end)
 }
 
 // pass sends a part of the body on.
@@ -142,26 +114,8 @@ func (d *direction) pass(p []byte, end bool) {
 	if d.endOut || d.e.over || len(p) == 0 && !end {
 		return
 	}
-	d.next().Data(append([]byte{}, p...), end)
-	if end {
-		d.finish()
-	}
-}
-
-// finish notes that the direction's end went on. The end of a response is the exchange's.
-func (d *direction) finish() {
-	d.endOut = true
-	if !d.request {
-		d.e.clientDone()
-	}
-}
-
-// clientDone: with the response complete, Envoy doesn't wait for the rest of the request.
-func (e *Emulator) clientDone() {
-	if e.request.endOut {
-		e.upstreamClosed = true // both directions have ended well
-	}
-	e.destroy()
+	d.endOut = end
+	d.next().Data(p, end)
 }
 
 // resume is the manager's continueProcessing: all that was kept goes on.
@@ -171,7 +125,7 @@ func (d *direction) resume() {
 	}
 	d.stopped = false
 	atEnd := d.ended
-	hadTrailers := d.hasTrailers
+	hadTrailers := d.trailed
 	d.passHeaders(atEnd && !d.buffered && !hadTrailers)
 	if d.buffered {
 		p := d.buffer
@@ -191,9 +145,8 @@ func (d *direction) passTrailers() {
 	if d.trailersOut || d.endOut || d.e.over {
 		return
 	}
-	d.trailersOut = true
-	d.next().Trailers(append([]link.Field{}, d.trailers...))
-	d.finish()
+	d.trailersOut, d.endOut = true, true
+	d.next().Trailers(d.trailers)
 }
 
 // inject sends p on past what is kept.
@@ -201,8 +154,11 @@ func (d *direction) inject(p []byte, end bool) {
 	if d.e.over || d.e.localReply && d.request {
 		return
 	}
+	if d.ended = end; len(p) == 0 {
+		return // an end that has nothing with it goes on when the filter does
+	}
 	d.passHeaders(false)
-	d.pass(p, end && !d.hasTrailers) // which are the end then
+	d.pass(p, end && !d.trailed) // which are the end then
 }
 
 // resumeIfPaused continues what the filter stopped.

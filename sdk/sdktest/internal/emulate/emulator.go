@@ -25,69 +25,67 @@ type Config struct {
 	BufferLimit int
 	// Metadata is the dynamic metadata that filters before this one have written, by namespace.
 	Metadata map[string]*structpb.Struct
+	// Inner is the filter between this one and the upstream; nil is none.
+	Inner *Inner
 	// Conn leads to the processor.
 	Conn grpc.ClientConnInterface
 	// Client takes the response, Upstream the request.
 	Client, Upstream link.End
 }
 
-// Emulator is the filter while it handles one exchange. All of its state belongs to one goroutine, which
-// takes events in the order in which they come.
+// Emulator is the filter while it handles one exchange.
 type Emulator struct {
-	cfg    Config
-	ctx    context.Context
-	cancel context.CancelFunc
-	inbox  queue[func()]
-	done   chan struct{}
+	*shared
+	filter *extprocfilterv3.ExternalProcessor
+	route  *extprocfilterv3.ExtProcPerRoute
+	conn   grpc.ClientConnInterface
 
 	request, response direction
 	stream            *stream
-	rpc               rpc
 	counters          map[string]uint64
-	metadata          map[string]*structpb.Struct
-	details           string
 
-	failOpen       bool
-	merged         bool // the route's configuration is in force
-	configSent     bool // protocol_config
-	complete       bool // nothing more is asked of the processor
-	localReply     bool
-	over           bool
-	upstreamAsked  bool
-	upstreamClosed bool
-	method         string
-	grpcRequest    bool
-	cleared        bool // the route cache
-	rerouted       bool
+	failOpen   bool
+	merged     bool // the route's configuration is in force
+	configSent bool // protocol_config
+	complete   bool // nothing more is asked of the processor
 }
 
-// Start runs the filter until the exchange is over or ctx is done.
+// Start runs the filter, and those beside it, until the exchange is over or ctx is done.
 func Start(ctx context.Context, cfg Config) *Emulator {
 	ctx, cancel := context.WithCancel(ctx)
-	e := &Emulator{
-		cfg: cfg, ctx: ctx, cancel: cancel, done: make(chan struct{}),
-		counters: map[string]uint64{}, metadata: map[string]*structpb.Struct{},
-		failOpen: cfg.Filter.GetFailureModeAllow(),
+	s := &shared{cfg: cfg, ctx: ctx, cancel: cancel, done: make(chan struct{}), metadata: map[string]*structpb.Struct{}}
+	maps.Copy(s.metadata, cfg.Metadata)
+	s.inbox.init()
+	e := s.add(cfg.Filter, cfg.Route, cfg.Conn)
+	if i := cfg.Inner; i != nil {
+		s.add(i.Filter, i.Route, i.Conn)
 	}
-	maps.Copy(e.metadata, cfg.Metadata)
-	e.inbox.init()
-	e.request.begin(e, true)
-	e.response.begin(e, false)
-	e.setMode(cfg.Filter.GetProcessingMode())
-	go e.run()
+	go s.run()
 	return e
 }
 
-// Stop ends the exchange whatever its state, and waits until its stream has ended too.
-func (e *Emulator) Stop() {
-	e.inbox.put(e.inbox.close) // after what is there already
-	<-e.done
+// add puts a filter behind those that there are.
+func (s *shared) add(f *extprocfilterv3.ExternalProcessor, route *extprocfilterv3.ExtProcPerRoute, conn grpc.ClientConnInterface) *Emulator {
+	e := &Emulator{shared: s, filter: f, route: route, conn: conn, counters: map[string]uint64{}, failOpen: f.GetFailureModeAllow()}
+	e.request.begin(e, true)
+	e.response.begin(e, false)
+	e.setMode(f.GetProcessingMode())
+	s.filters, s.hops = append(s.filters, e), append(s.hops, e)
+	return e
+}
+
+// Stop ends the exchange whatever its state, and waits until its streams have ended too.
+func (s *shared) Stop() {
+	s.inbox.put(s.inbox.close) // after what is there already
+	<-s.done
 }
 
 // Report is what is known of the filter after Stop.
 type Report struct {
 	// Counters are the filter's statistics, by Envoy's names, without those that are 0.
 	Counters map[string]uint64
+	// Inner are those of the inner filter.
+	Inner map[string]uint64
 	// Metadata is the exchange's dynamic metadata, by namespace.
 	Metadata map[string]*structpb.Struct
 	// Details is %RESPONSE_CODE_DETAILS%.
@@ -98,22 +96,26 @@ type Report struct {
 
 // Report may be called after Stop.
 func (e *Emulator) Report() Report {
-	return Report{Counters: e.counters, Metadata: e.metadata, Details: e.details, Rerouted: e.rerouted}
+	out := Report{Counters: e.counters, Metadata: e.metadata, Details: e.details, Rerouted: e.rerouted}
+	if len(e.filters) > 1 {
+		out.Inner = e.filters[1].counters
+	}
+	return out
 }
 
-func (e *Emulator) run() {
-	defer close(e.done)
-	defer e.cancel()
+func (s *shared) run() {
+	defer close(s.done)
+	defer s.cancel()
 	for {
-		event, ok := e.inbox.take()
+		event, ok := s.inbox.take()
 		if !ok {
-			e.destroy()
-			e.rpc.wait()
+			s.destroy()
+			s.rpc.wait()
 			return
 		}
 		event()
-		e.request.catchUp()
-		e.response.catchUp()
+		s.catchUp(&s.up)
+		s.catchUp(&s.down)
 	}
 }
 
@@ -135,14 +137,14 @@ func (e *Emulator) merge() {
 		return
 	}
 	e.merged = true
-	if e.cfg.Route.GetDisabled() {
+	if e.route.GetDisabled() {
 		e.setMode(&extprocfilterv3.ProcessingMode{
 			RequestHeaderMode:  extprocfilterv3.ProcessingMode_SKIP,
 			ResponseHeaderMode: extprocfilterv3.ProcessingMode_SKIP,
 		})
 		return
 	}
-	overrides := e.cfg.Route.GetOverrides()
+	overrides := e.route.GetOverrides()
 	if m := overrides.GetProcessingMode(); m != nil {
 		e.setMode(m)
 	}
@@ -166,37 +168,28 @@ func (e *Emulator) skipsResponse() bool {
 }
 
 func (e *Emulator) messageTimeout() time.Duration {
-	if t := e.cfg.Filter.GetMessageTimeout(); t != nil {
+	if t := e.filter.GetMessageTimeout(); t != nil {
 		return t.AsDuration()
 	}
 	return 200 * time.Millisecond
 }
 
-// destroy ends the filter's life: the exchange is over.
-func (e *Emulator) destroy() {
-	if e.over {
-		return
-	}
-	e.over, e.complete = true, true
-	e.request.stopTimer()
-	e.response.stopTimer()
-	e.closeStream()
-	if e.upstreamAsked && !e.upstreamClosed {
-		e.upstreamClosed = true
-		e.cfg.Upstream.Reset()
-	}
-}
-
 // Downstream is where the client sends its request.
-func (e *Emulator) Downstream() link.Sender { return &entry{e: e, d: &e.request} }
+func (e *Emulator) Downstream() link.Sender { return &entry{e.shared, true} }
 
 // Upstream is where the upstream sends its response.
-func (e *Emulator) Upstream() link.Sender { return &entry{e: e, d: &e.response} }
+func (e *Emulator) Upstream() link.Sender { return &entry{e.shared, false} }
 
-// Handled returns how many answers of the processor have been taken in so far.
+// Handled returns how many answers of the processors have been taken in so far.
 func (e *Emulator) Handled() uint64 {
 	n := make(chan uint64, 1)
-	if !e.inbox.put(func() { n <- e.counters["stream_msgs_received"] }) {
+	if !e.inbox.put(func() {
+		count := uint64(0)
+		for _, one := range e.filters {
+			count += one.counters["stream_msgs_received"]
+		}
+		n <- count
+	}) {
 		return 0
 	}
 	select {

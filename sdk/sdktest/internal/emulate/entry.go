@@ -9,17 +9,16 @@ import (
 
 // entry is where a message comes into the proxy.
 type entry struct {
-	e *Emulator
-	d *direction
+	s       *shared
+	request bool
 }
 
 func (n *entry) Headers(h []link.Field, end bool) {
-	n.e.inbox.put(func() {
-		switch {
-		case n.d.request:
-			n.e.requestHeaders(h, end)
-		default:
-			n.e.responseHeaders(h, end)
+	n.s.inbox.put(func() {
+		if n.request {
+			n.s.requestHeaders(h, end)
+		} else {
+			n.s.responseHeaders(h, end)
 		}
 	})
 }
@@ -30,17 +29,19 @@ func (n *entry) Data(p []byte, end bool) {
 	}
 	n.take(func() {
 		if n.open() {
-			n.d.ended = n.d.ended || end
-			n.d.data(p, end)
+			at := n.s.passage(n.request)
+			at.whole, at.ended = end, end
+			n.s.entrance(n.request).Data(p, end)
 		}
 	})
 }
 
-// take handles an event of the message, or keeps it as long as the filter is full: Envoy doesn't read on.
+// take handles an event of the message, or keeps it as long as the chain is full: Envoy doesn't read on.
 func (n *entry) take(event func()) {
-	n.e.inbox.put(func() {
-		if n.d.full() || len(n.d.backlog) > 0 {
-			n.d.backlog = append(n.d.backlog, event)
+	n.s.inbox.put(func() {
+		p := n.s.passage(n.request)
+		if n.s.full(p) || len(p.backlog) > 0 {
+			p.backlog = append(p.backlog, event)
 			return
 		}
 		event()
@@ -50,101 +51,100 @@ func (n *entry) take(event func()) {
 func (n *entry) Trailers(h []link.Field) {
 	n.take(func() {
 		if n.open() {
-			n.d.ended = true
-			n.d.trailersIn(h)
+			p := n.s.passage(n.request)
+			p.whole, p.ended, p.trailed = true, true, true
+			p.trailers = append([]link.Field{}, h...)
+			n.s.entrance(n.request).Trailers(p.trailers)
 		}
 	})
 }
 
 func (n *entry) Reset() {
-	n.e.inbox.put(func() {
-		if n.e.over {
+	n.s.inbox.put(func() {
+		if n.s.over {
 			return
 		}
-		if n.d.request {
-			n.e.details = "http2.remote_reset" // the client has gone
-			n.e.destroy()
+		if n.request {
+			n.s.details = "http2.remote_reset" // the client has gone
+			n.s.destroy()
 			return
 		}
-		n.e.upstreamReset()
+		n.s.upstreamReset()
 	})
 }
 
 // Sync returns when everything before it was handled.
 func (n *entry) Sync() {
 	done := make(chan struct{})
-	if !n.e.inbox.put(func() { close(done) }) {
+	if !n.s.inbox.put(func() { close(done) }) {
 		return
 	}
 	select {
 	case <-done:
-	case <-n.e.done:
+	case <-n.s.done:
 	}
 }
 
 // open reports whether frames of the direction still mean something.
 func (n *entry) open() bool {
 	switch {
-	case n.e.over, n.d.ended:
+	case n.s.over, n.s.passage(n.request).whole:
 		return false
-	case n.d.request:
-		return !n.e.localReply
+	case n.request:
+		return !n.s.localReply
 	}
-	return !n.e.localReply && !n.e.upstreamClosed
+	return !n.s.localReply && !n.s.upstreamClosed
 }
 
-func (e *Emulator) requestHeaders(h []link.Field, end bool) {
-	e.method, _ = link.Get(h, ":method")
+func (s *shared) requestHeaders(h []link.Field, end bool) {
+	s.method, _ = link.Get(h, ":method")
 	if t, _ := link.Get(h, "content-type"); t == "application/grpc" || strings.HasPrefix(t, "application/grpc+") {
-		e.grpcRequest = true
+		s.grpcRequest = true
 	}
-	d := &e.request
-	d.ended = end
-	d.fields = append(append([]link.Field{}, h...), link.Field{Name: "x-forwarded-proto", Value: "http"})
-	d.headersIn(end)
+	s.up.whole, s.up.ended = end, end
+	s.up.fields = append(append([]link.Field{}, h...), link.Field{Name: "x-forwarded-proto", Value: "http"})
+	s.entrance(true).Headers(s.up.fields, end)
 }
 
-func (e *Emulator) responseHeaders(h []link.Field, end bool) {
-	if e.over || e.localReply || e.upstreamClosed {
+func (s *shared) responseHeaders(h []link.Field, end bool) {
+	if s.over || s.localReply || s.upstreamClosed {
 		return
 	}
 	if text, _ := link.Get(h, ":status"); len(text) == 3 && text[0] == '1' {
 		return // Envoy has no place for informational responses
 	}
-	d := &e.response
-	d.ended = end
-	d.fields = append([]link.Field{}, h...)
-	e.details = "via_upstream"
-	d.headersIn(end)
+	s.down.whole, s.down.ended = end, end
+	s.down.fields = append([]link.Field{}, h...)
+	s.details = "via_upstream"
+	s.entrance(false).Headers(s.down.fields, end)
 }
 
 // upstreamReset is what the router makes of an upstream that breaks off.
-func (e *Emulator) upstreamReset() {
-	if e.localReply || e.upstreamClosed {
+func (s *shared) upstreamReset() {
+	if s.localReply || s.upstreamClosed {
 		return
 	}
-	e.upstreamClosed = true
+	s.upstreamClosed = true
 	const text = "upstream connect error or disconnect/reset before headers. reset reason: remote reset"
-	if e.response.fields != nil {
-		e.reply(localReply{code: 503, body: text, details: "upstream_reset_after_response_started{remote_reset}"})
+	if s.down.fields != nil {
+		s.reply(localReply{code: 503, body: text, details: "upstream_reset_after_response_started{remote_reset}"}, nil)
 		return
 	}
-	e.details = "upstream_reset_before_response_started{remote_reset}"
-	d := &e.response
-	d.ended = true
-	d.fields = []link.Field{
+	s.details = "upstream_reset_before_response_started{remote_reset}"
+	s.viaFilters([]link.Field{
 		{Name: ":status", Value: "503"},
 		{Name: "content-length", Value: strconv.Itoa(len(text))},
 		{Name: "content-type", Value: "text/plain"},
-	}
-	d.headersIn(false)
-	if !e.over && !e.localReply {
-		d.data([]byte(text), true)
-	}
+	}, text)
 }
 
-// abort ends the exchange without completing the response.
-func (e *Emulator) abort() {
-	e.cfg.Client.Reset()
-	e.destroy()
+// viaFilters sends a response that the proxy makes itself through all filters.
+func (s *shared) viaFilters(h []link.Field, body string) {
+	p := &s.down
+	p.fields, p.whole, p.ended = h, true, body == ""
+	s.entrance(false).Headers(h, body == "")
+	if body != "" && !s.over {
+		p.ended = true
+		s.entrance(false).Data([]byte(body), true)
+	}
 }

@@ -18,7 +18,7 @@ const attributesKey = "envoy.filters.http.ext_proc"
 // message begins a message with what every one has.
 func (d *direction) message() *processingRequest {
 	e := d.e
-	m := &processingRequest{ObservabilityMode: e.cfg.Filter.GetObservabilityMode(), MetadataContext: e.metadataContext()}
+	m := &processingRequest{ObservabilityMode: e.filter.GetObservabilityMode(), MetadataContext: e.metadataContext()}
 	if names := d.attributeNames(); len(names) > 0 && !d.attributesSent {
 		d.attributesSent = true
 		m.Attributes = map[string]*structpb.Struct{attributesKey: e.attributes(names)}
@@ -27,7 +27,7 @@ func (d *direction) message() *processingRequest {
 		e.configSent = true
 		m.ProtocolConfig = &extprocv3.ProtocolConfiguration{
 			RequestBodyMode: e.request.mode, ResponseBodyMode: e.response.mode,
-			SendBodyWithoutWaitingForHeaderResponse: e.cfg.Filter.GetSendBodyWithoutWaitingForHeaderResponse(),
+			SendBodyWithoutWaitingForHeaderResponse: e.filter.GetSendBodyWithoutWaitingForHeaderResponse(),
 		}
 	}
 	return m
@@ -69,7 +69,7 @@ func (d *direction) trailersMessage() *processingRequest {
 // wire is the form in which header lines are sent: those that may be, values as raw bytes.
 func (e *Emulator) wire(h []link.Field) *corev3.HeaderMap {
 	out := new(corev3.HeaderMap)
-	rules := e.cfg.Filter.GetForwardRules()
+	rules := e.filter.GetForwardRules()
 	for _, f := range h {
 		if rules.GetDisallowedHeaders() != nil && inList(rules.GetDisallowedHeaders(), f.Name) ||
 			rules.GetAllowedHeaders() != nil && !inList(rules.GetAllowedHeaders(), f.Name) {
@@ -104,8 +104,8 @@ func inList(list *matcherv3.ListStringMatcher, name string) bool {
 
 // metadataContext holds the namespaces that are forwarded, and is there even if there are none.
 func (e *Emulator) metadataContext() *corev3.Metadata {
-	names := e.cfg.Filter.GetMetadataOptions().GetForwardingNamespaces().GetUntyped()
-	if o := e.cfg.Route.GetOverrides().GetMetadataOptions().GetForwardingNamespaces(); o != nil {
+	names := e.filter.GetMetadataOptions().GetForwardingNamespaces().GetUntyped()
+	if o := e.route.GetOverrides().GetMetadataOptions().GetForwardingNamespaces(); o != nil {
 		names = o.GetUntyped()
 	}
 	out := &corev3.Metadata{}
@@ -122,8 +122,8 @@ func (e *Emulator) metadataContext() *corev3.Metadata {
 
 // receive takes the dynamic metadata of an answer, as far as its namespaces are listed.
 func (e *Emulator) receive(m *structpb.Struct) {
-	names := e.cfg.Filter.GetMetadataOptions().GetReceivingNamespaces().GetUntyped()
-	if o := e.cfg.Route.GetOverrides().GetMetadataOptions().GetReceivingNamespaces(); o != nil {
+	names := e.filter.GetMetadataOptions().GetReceivingNamespaces().GetUntyped()
+	if o := e.route.GetOverrides().GetMetadataOptions().GetReceivingNamespaces(); o != nil {
 		names = o.GetUntyped()
 	}
 	for _, name := range names {
@@ -140,9 +140,9 @@ func (e *Emulator) receive(m *structpb.Struct) {
 
 func (d *direction) attributeNames() []string {
 	if d.request {
-		return d.e.cfg.Filter.GetRequestAttributes()
+		return d.e.filter.GetRequestAttributes()
 	}
-	return d.e.cfg.Filter.GetResponseAttributes()
+	return d.e.filter.GetResponseAttributes()
 }
 
 // attributes evaluates those that follow from the exchange alone; of others the value is empty, as in

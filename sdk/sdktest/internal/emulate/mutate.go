@@ -54,7 +54,7 @@ func (e *Emulator) mutate(h []link.Field, m *extprocv3.HeaderMutation, replacing
 	if r, s := len(m.GetRemoveHeaders()), len(m.GetSetHeaders()); r > maxHeaders || s > maxHeaders {
 		return rejected("header_mutation_operation_count_exceeds_limit")
 	}
-	rules := rules{e.cfg.Filter.GetMutationRules()}
+	rules := rules{e.filter.GetMutationRules()}
 	for _, raw := range m.GetRemoveHeaders() {
 		if !validName(raw) {
 			return rejected("header_mutation_remove_contains_invalid_character")

@@ -13,7 +13,7 @@ import (
 
 // received is what the filter does with a message of the processor.
 func (e *Emulator) received(m *processingResponse) {
-	if e.cfg.Filter.GetObservabilityMode() || e.complete {
+	if e.filter.GetObservabilityMode() || e.complete {
 		return
 	}
 	if m.GetOverrideMessageTimeout() != nil {
@@ -69,7 +69,7 @@ func (e *Emulator) handle(m *processingResponse) error {
 	case *extprocv3.ProcessingResponse_ResponseTrailers:
 		return e.response.trailersAnswered(r.ResponseTrailers)
 	case *extprocv3.ProcessingResponse_ImmediateResponse:
-		if e.cfg.Filter.GetDisableImmediateResponse() {
+		if e.filter.GetDisableImmediateResponse() {
 			return errDisabled
 		}
 		e.receive(m.GetDynamicMetadata())
@@ -87,7 +87,7 @@ func (e *Emulator) handle(m *processingResponse) error {
 
 // override puts a mode override in force, where it is allowed.
 func (e *Emulator) override(o *extprocfilterv3.ProcessingMode) {
-	f := e.cfg.Filter
+	f := e.filter
 	configured := f.GetProcessingMode()
 	if o == nil || !f.GetAllowModeOverride() || f.GetSendBodyWithoutWaitingForHeaderResponse() ||
 		configured.GetRequestBodyMode() == modeDuplex || configured.GetResponseBodyMode() == modeDuplex ||
@@ -104,7 +104,7 @@ func (e *Emulator) override(o *extprocfilterv3.ProcessingMode) {
 // overrideAlone takes a mode override that comes without an answer: only before the request's headers are
 // answered, and only to read the request's body in full duplex.
 func (e *Emulator) overrideAlone(o *extprocfilterv3.ProcessingMode) bool {
-	f := e.cfg.Filter
+	f := e.filter
 	configured := f.GetProcessingMode()
 	if !f.GetAllowModeOverride() || f.GetSendBodyWithoutWaitingForHeaderResponse() ||
 		configured.GetRequestBodyMode() == modeDuplex || configured.GetResponseBodyMode() == modeDuplex ||
@@ -168,7 +168,7 @@ func listed(list []*extprocfilterv3.ProcessingMode, m *extprocfilterv3.Processin
 // extend restarts the timer of the direction that waits, once per state. All else in the message is void.
 func (e *Emulator) extend(m *processingResponse) {
 	want := m.GetOverrideMessageTimeout().AsDuration()
-	limit := e.cfg.Filter.GetMaxMessageTimeout().AsDuration()
+	limit := e.filter.GetMaxMessageTimeout().AsDuration()
 	if want.Milliseconds() < 1 || want > limit {
 		e.count("override_message_timeout_ignored")
 		return
@@ -224,7 +224,7 @@ func (e *Emulator) fail(details string) {
 }
 
 func (e *Emulator) statusOnError() int {
-	if s := e.cfg.Filter.GetStatusOnError(); s != nil {
+	if s := e.filter.GetStatusOnError(); s != nil {
 		return int(s.GetCode())
 	}
 	return 500

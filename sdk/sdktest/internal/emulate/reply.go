@@ -31,37 +31,47 @@ func (e *Emulator) immediate(r *extprocv3.ImmediateResponse) {
 	e.reply(out)
 }
 
-// reply sends r in place of the response, or breaks off a response that has begun.
+// reply sends r in place of the response, or breaks off a response that has begun. One that comes before
+// any response goes through all filters, also such as haven't seen the request.
 func (e *Emulator) reply(r localReply) {
-	if e.over {
+	e.complete = e.complete || !e.begun
+	e.shared.reply(r, e)
+}
+
+func (s *shared) reply(r localReply, by *Emulator) {
+	if s.over {
 		return
 	}
-	e.details = r.details
-	if e.response.headersOut {
-		e.abort()
+	s.details = r.details
+	if s.begun {
+		s.abort()
 		return
 	}
-	e.localReply, e.complete = true, true
+	s.localReply = true
 	h := []link.Field{{Name: ":status", Value: strconv.Itoa(r.code)}}
-	if r.body != "" && !e.grpcRequest {
+	if r.body != "" && !s.grpcRequest {
 		h = append(h, link.Field{Name: "content-length", Value: strconv.Itoa(len(r.body))},
 			link.Field{Name: "content-type", Value: "text/plain"})
 	}
-	h = e.replyHeaders(h, r)
-	if e.grpcRequest {
-		h, r.body = e.grpcReply(h, r), ""
+	if r.headers != nil { // one that is bad is dropped, from where it is bad
+		h, _ = by.mutate(h, r.headers, false, false)
 	}
-	if e.method == http.MethodHead {
+	if s.grpcRequest {
+		h, r.body = grpcReply(h, r), ""
+	}
+	if s.method == http.MethodHead {
 		r.body = ""
 	}
-	d := &e.response
-	d.fields, d.headersOut = h, true
-	e.cfg.Client.Headers(h, r.body == "")
-	if r.body != "" {
-		e.cfg.Client.Data([]byte(r.body), true)
+	if s.down.fields == nil && len(s.hops) > 1 {
+		s.viaFilters(h, r.body)
+		return
 	}
-	d.endOut = true
-	e.destroy()
+	s.down.fields = h
+	last := &exit{s, false}
+	last.Headers(h, r.body == "")
+	if r.body != "" {
+		last.Data([]byte(r.body), true)
+	}
 }
 
 // tooLarge answers a request whose body exceeds the buffer. Where the processor is asked about the headers
@@ -84,17 +94,8 @@ func (e *Emulator) tooLarge() {
 	d.headersOut = true // and nowhere to be seen
 }
 
-// replyHeaders applies the reply's mutation. One that is bad is dropped, from where it is bad.
-func (e *Emulator) replyHeaders(h []link.Field, r localReply) []link.Field {
-	if r.headers == nil {
-		return h
-	}
-	h, _ = e.mutate(h, r.headers, false, false)
-	return h
-}
-
 // grpcReply is a reply as a gRPC client needs it.
-func (e *Emulator) grpcReply(h []link.Field, r localReply) []link.Field {
+func grpcReply(h []link.Field, r localReply) []link.Field {
 	status := grpcStatus(r.code)
 	if r.grpc != nil {
 		status = *r.grpc

@@ -53,10 +53,10 @@ func (e *Emulator) send(d *direction, m *processingRequest) {
 
 func (e *Emulator) open() {
 	pairs := metadata.MD{}
-	for _, h := range e.cfg.Filter.GetGrpcService().GetInitialMetadata() {
+	for _, h := range e.filter.GetGrpcService().GetInitialMetadata() {
 		pairs.Append(h.GetKey(), h.GetValue())
 	}
-	for _, h := range e.cfg.Route.GetOverrides().GetGrpcInitialMetadata() {
+	for _, h := range e.route.GetOverrides().GetGrpcInitialMetadata() {
 		pairs.Set(h.GetKey(), h.GetValue())
 	}
 	ctx, cancel := context.WithCancel(metadata.NewOutgoingContext(e.ctx, pairs))
@@ -70,7 +70,7 @@ func (e *Emulator) open() {
 // run sends; another goroutine receives.
 func (s *stream) run(ctx context.Context) {
 	defer s.cancel()
-	client, err := extprocv3.NewExternalProcessorClient(s.e.cfg.Conn).Process(ctx)
+	client, err := extprocv3.NewExternalProcessorClient(s.e.conn).Process(ctx)
 	if err != nil {
 		s.e.inbox.put(func() { s.closed(err) })
 		return
@@ -148,10 +148,10 @@ func (e *Emulator) finishStream() {
 
 // patience is how long the processor has after the half-close; then it is cut off.
 func (s *stream) patience() time.Duration {
-	if !s.e.cfg.Filter.GetObservabilityMode() {
+	if !s.e.filter.GetObservabilityMode() {
 		return 20 * time.Millisecond
 	}
-	if t := s.e.cfg.Filter.GetDeferredCloseTimeout(); t != nil {
+	if t := s.e.filter.GetDeferredCloseTimeout(); t != nil {
 		return t.AsDuration()
 	}
 	return 5 * time.Second

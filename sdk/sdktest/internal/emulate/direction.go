@@ -38,7 +38,7 @@ type direction struct {
 	mode                      extprocfilterv3.ProcessingMode_BodySendMode
 	sendHeaders, sendTrailers bool
 	await                     awaiting
-	editable                  bool         // they can still be changed
+	editable                  bool // they can still be changed
 	noBody                    bool
 	bodyComplete              bool
 	bodyReceived              bool

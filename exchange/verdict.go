@@ -17,7 +17,8 @@ type AuthorizerFunc func(ctx context.Context, r *Request) (Verdict, error)
 // Check calls f.
 func (f AuthorizerFunc) Check(ctx context.Context, r *Request) (Verdict, error) { return f(ctx, r) }
 
-// Verdict is an Authorizer's decision. The zero Verdict denies with 403.
+// Verdict is an Authorizer's decision. The zero Verdict denies with 403. Its slices and its map may be shared
+// with other requests' verdicts: a wrapper replaces them, and changes nothing in place.
 type Verdict struct {
 	Allow bool
 	// Reply is what a denied client gets; nil is a plain 403.
@@ -36,6 +37,8 @@ type Verdict struct {
 	RecomputeRoute bool
 	// Reason is for logs and metrics: short, constant per cause, without any credential.
 	Reason string
+
+	prepared *Prepared
 }
 
 // Reply is a response in place of the upstream's. As an error it ends a Processor with that answer.

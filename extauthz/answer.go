@@ -20,6 +20,11 @@ const RecomputeHeader = "x-gatehouse-recompute"
 
 // appendAnswer appends the CheckResponse for v, a verdict about r.
 func appendAnswer(dst []byte, r *exchange.Request, v *exchange.Verdict) ([]byte, error) {
+	if p := v.Prepared(); p != nil && v.Allow && len(v.Add) == 0 {
+		if form, ok := p.Form(formOf).(*form); ok {
+			return form.append(dst, v)
+		}
+	}
 	if err := verdict.Check(v); err != nil {
 		return dst, err
 	}
@@ -28,21 +33,66 @@ func appendAnswer(dst []byte, r *exchange.Request, v *exchange.Verdict) ([]byte,
 	} else {
 		dst = appendDenied(dst, v.Reply)
 	}
-	if v.Metadata == nil {
+	return appendMetadata(dst, v.Metadata)
+}
+
+func appendMetadata(dst []byte, fields map[string]any) ([]byte, error) {
+	if fields == nil {
 		return dst, nil
 	}
 	dst, mark := wire.Open(dst, 4)
-	dst, err := wire.AppendStruct(dst, v.Metadata)
+	dst, err := wire.AppendStruct(dst, fields)
 	if err != nil {
 		return dst, fmt.Errorf("dynamic metadata: %w", err)
 	}
 	return wire.Close(dst, mark), nil
 }
 
+// form is what is the same in all answers of a prepared verdict that allows and adds no header: the
+// OkHttpResponse without its response headers, and the metadata.
+type form struct {
+	ok, metadata []byte
+	err          error // that of every answer
+}
+
+func formOf(v *exchange.Verdict) any {
+	own := *v
+	own.ResponseSet = nil // each answer has its own
+	f := &form{err: verdict.Check(&own)}
+	if f.err == nil {
+		f.ok = appendEdits(nil, nil, &own)
+		f.metadata, f.err = appendMetadata(nil, own.Metadata)
+	}
+	return f
+}
+
+func (f *form) append(dst []byte, v *exchange.Verdict) ([]byte, error) {
+	if f.err != nil {
+		return dst, f.err
+	}
+	if err := verdict.Check(&exchange.Verdict{Allow: true, ResponseSet: v.ResponseSet}); err != nil {
+		return dst, err
+	}
+	const others = 256 // bytes that the rest of an answer seldom exceeds
+	dst = slices.Grow(dst, len(f.ok)+len(f.metadata)+others)
+	dst = wire.AppendString(dst, 1, "")
+	dst, mark := wire.Open(dst, 3)
+	dst = append(dst, f.ok...)
+	dst = appendResponseHeaders(dst, v.ResponseSet)
+	return append(wire.Close(dst, mark), f.metadata...), nil
+}
+
 func appendOK(dst []byte, r *exchange.Request, v *exchange.Verdict) []byte {
 	// A status that is present and empty is code OK; an absent one is an answer that says nothing.
 	dst = wire.AppendString(dst, 1, "")
 	dst, mark := wire.Open(dst, 3)
+	dst = appendEdits(dst, r, v)
+	dst = appendResponseHeaders(dst, v.ResponseSet)
+	return wire.Close(dst, mark)
+}
+
+// appendEdits appends the fields of an OkHttpResponse about the request. r is read only where v adds.
+func appendEdits(dst []byte, r *exchange.Request, v *exchange.Verdict) []byte {
 	dst = appendFields(dst, 2, v.Set, func(i int) bool { return verdict.Named(v.Set[:i], v.Set[i].Name) })
 	// Envoy drops a value to append to a header that the request doesn't have.
 	dst = appendFields(dst, 2, v.Add, func(i int) bool {
@@ -55,14 +105,18 @@ func appendOK(dst []byte, r *exchange.Request, v *exchange.Verdict) []byte {
 	for _, name := range v.Remove {
 		dst = wire.AppendString(dst, 5, name)
 	}
-	for f, add := range verdict.ResponseLines(v.ResponseSet) {
+	return dst
+}
+
+func appendResponseHeaders(dst []byte, fields []exchange.Field) []byte {
+	for f, add := range verdict.ResponseLines(fields) {
 		action := uint64(wire.Overwrite)
 		if add {
 			action = wire.Append
 		}
 		dst = wire.AppendHeader(dst, 6, wire.Value, strings.ToLower(f.Name), f.Value, action)
 	}
-	return wire.Close(dst, mark)
+	return dst
 }
 
 // appendFields appends lines as field num, those for which adds is true to what there is, others in its

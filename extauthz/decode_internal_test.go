@@ -52,7 +52,7 @@ func FuzzDecodeAgreesWithGeneratedCode(f *testing.F) {
 	f.Fuzz(func(t *testing.T, msg []byte) {
 		var want authv3.CheckRequest
 		if proto.Unmarshal(msg, &want) != nil {
-			_, _ = decode(string(msg)) // must not panic
+			_ = new(decoded).decode(string(msg)) // must not panic
 			return
 		}
 		var got view
@@ -126,7 +126,8 @@ func TestRequestViewOfWhatEnvoySends(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r, err := decode(string(msg))
+	d := new(decoded)
+	r, err := &d.request, d.decode(string(msg))
 	if err != nil {
 		t.Fatal(err)
 	}

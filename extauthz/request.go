@@ -40,18 +40,17 @@ type decoded struct {
 }
 
 // decode reads a CheckRequest. Its error never quotes the request.
-func decode(msg string) (*exchange.Request, error) {
-	d := new(decoded)
+func (d *decoded) decode(msg string) error {
 	v := view{extensions: d.pairs[:0], http: httpRequest{lines: d.lines[:0]}}
 	if err := v.parse(msg); err != nil {
-		return nil, err
+		return err
 	}
 	if !v.hasHTTP || v.http.method == "" {
-		return nil, errNoRequest
+		return errNoRequest
 	}
 	seen, err := v.http.headers()
 	if err != nil {
-		return nil, err
+		return err
 	}
 	head := exchange.Head{
 		Method: v.http.method, Authority: v.http.host, Scheme: v.http.scheme, Path: v.http.path,
@@ -62,7 +61,7 @@ func decode(msg string) (*exchange.Request, error) {
 	body := v.http.content(&seen, buffered == "buffered")
 	d.extensions = v.extensions
 	d.request.Init(head, v.conn(&seen), header, body, &d.extensions)
-	return &d.request, nil
+	return nil
 }
 
 func (v *view) conn(seen *headers) exchange.Conn {

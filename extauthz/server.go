@@ -58,7 +58,14 @@ func Always(a exchange.Authorizer) func(*exchange.Request) exchange.Authorizer {
 func (s *Server) Register(registrar grpc.ServiceRegistrar) { registrar.RegisterService(&service, s) }
 
 type checker interface {
-	check(ctx context.Context, in *wire.Message) *wire.Message
+	check(ctx context.Context, c *call)
+}
+
+// call is one request from its bytes to the answer's, in one piece of memory.
+type call struct {
+	wire.Message
+
+	decoded decoded
 }
 
 var service = grpc.ServiceDesc{
@@ -72,34 +79,43 @@ var service = grpc.ServiceDesc{
 //
 //nolint:revive // which has the context second
 func handle(srv any, ctx context.Context, dec func(any) error, intercept grpc.UnaryServerInterceptor) (any, error) {
-	in := new(wire.Message)
-	if err := dec(in); err != nil {
+	c := new(call)
+	if err := dec(&c.Message); err != nil {
 		return nil, err
 	}
 	server := srv.(checker) //nolint:forcetypeassert // grpc has checked HandlerType
 	if intercept == nil {
-		return server.check(ctx, in), nil
+		server.check(ctx, c)
+		return &c.Message, nil
 	}
 	info := &grpc.UnaryServerInfo{Server: srv, FullMethod: "/envoy.service.auth.v3.Authorization/Check"}
-	return intercept(ctx, in, info, func(ctx context.Context, req any) (any, error) {
+	return intercept(ctx, &c.Message, info, func(ctx context.Context, req any) (any, error) {
 		message, ok := req.(*wire.Message)
 		if !ok {
 			return nil, status.Error(codes.Internal, "an interceptor replaced the request")
 		}
-		return server.check(ctx, message), nil
+		c.Text = message.Text
+		server.check(ctx, c)
+		return &c.Message, nil
 	})
 }
 
-func (s *Server) check(ctx context.Context, in *wire.Message) *wire.Message {
-	return &wire.Message{Out: s.Decide(ctx, in.Text, nil)}
+// check makes the message that was received the answer.
+func (s *Server) check(ctx context.Context, c *call) {
+	c.Out, c.Given = s.decide(ctx, c.Text, &c.decoded, nil), true
 }
 
 // Decide appends the CheckResponse to the serialized CheckRequest msg to dst: the whole service without
 // its transport. It always has an answer.
 func (s *Server) Decide(ctx context.Context, msg string, dst []byte) []byte {
+	return s.decide(ctx, msg, new(decoded), dst)
+}
+
+func (s *Server) decide(ctx context.Context, msg string, d *decoded, dst []byte) []byte {
 	start := time.Now()
 	var v exchange.Verdict
-	request, err := decode(msg)
+	request := &d.request
+	err := d.decode(msg)
 	if err != nil {
 		s.decider.Log.WarnContext(ctx, "ext_authz request refused", "error", err)
 		request, v = new(exchange.Request), verdict.Failed(exchange.ReasonMalformed)

@@ -24,6 +24,7 @@ import (
 
 	"github.com/gatehouse-proxy/gatehouse/extauthz"
 	"github.com/gatehouse-proxy/gatehouse/extproc"
+	"github.com/gatehouse-proxy/gatehouse/internal/wire"
 	"github.com/gatehouse-proxy/gatehouse/internal/xds"
 	"github.com/gatehouse-proxy/gatehouse/security/bundle"
 	"github.com/gatehouse-proxy/gatehouse/security/decisionlog"
@@ -202,7 +203,7 @@ func NewAuthorizerServer(options ...grpc.ServerOption) *grpc.Server {
 	return grpc.NewServer(append([]grpc.ServerOption{
 		grpc.NumStreamWorkers(64), grpc.MaxConcurrentStreams(16384),
 		grpc.InitialWindowSize(window), grpc.InitialConnWindowSize(window),
-		grpc.MaxRecvMsgSize(16 << 20),
+		grpc.MaxRecvMsgSize(16 << 20), grpc.ForceServerCodecV2(wire.Codec{}),
 	}, options...)...)
 }
 

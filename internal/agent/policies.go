@@ -2,7 +2,6 @@ package agent
 
 import (
 	"bytes"
-	"context"
 	"log/slog"
 	"maps"
 	"sync"
@@ -47,7 +46,7 @@ func (p *policies) choose(r *exchange.Request) exchange.Authorizer {
 		return nil
 	}
 	if l := p.get(ref); l != nil {
-		return l
+		return l.policy
 	}
 	return nil
 }
@@ -56,19 +55,6 @@ func (p *policies) get(ref string) *loaded {
 	l, _ := p.loaded.Load(ref)
 	found, _ := l.(*loaded)
 	return found
-}
-
-// Check decides, and puts the seal on what may pass: the proof that Envoy's last filter demands.
-func (l *loaded) Check(ctx context.Context, r *exchange.Request) (exchange.Verdict, error) {
-	verdict, err := l.policy.Check(ctx, r)
-	if err != nil || !verdict.Allow {
-		return verdict, err
-	}
-	if verdict.Metadata == nil {
-		verdict.Metadata = make(map[string]any, 1)
-	}
-	verdict.Metadata[envoy.SealKey] = l.of.Seal // the verdict's map is this request's own
-	return verdict, nil
 }
 
 // load compiles what snap refers to and puts it in force, beside what is already loaded: until Envoy
@@ -114,7 +100,8 @@ func (e *PolicyError) Error() string { return "SecurityPolicy " + e.Policy + ": 
 
 func (p *policies) compile(want snapshot.Policy) *loaded {
 	deps := p.deps
-	deps.Data = want.Data
+	// The seal on what may pass is the proof that Envoy's last filter demands.
+	deps.Data, deps.Metadata = want.Data, map[string]any{envoy.SealKey: want.Seal}
 	compiled, err := policy.Compile(want.Spec, deps)
 	if err != nil {
 		p.log.Error("policy can't be enforced; its routes answer 503", "policy", want.Spec.Name, "error", err)

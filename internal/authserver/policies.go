@@ -40,30 +40,10 @@ type policies struct {
 
 // state is one state of the files. Immutable.
 type state struct {
-	byName   map[string]*authorizer // each policy by itself
-	byRef    map[string]*authorizer // as the files' routes have it, merged
-	table    *routing.Table         // nil: the files hold no routes
+	byName   map[string]*policy.Policy // each policy by itself
+	byRef    map[string]*policy.Policy // as the files' routes have it, merged
+	table    *routing.Table            // nil: the files hold no routes
 	problems []string
-}
-
-// authorizer is a compiled policy with the proofs of its verdicts.
-type authorizer struct {
-	*policy.Policy
-
-	proofs map[string]any
-}
-
-// Check decides, and puts the proofs on what may pass.
-func (a *authorizer) Check(ctx context.Context, r *exchange.Request) (exchange.Verdict, error) {
-	verdict, err := a.Policy.Check(ctx, r)
-	if err != nil || !verdict.Allow || len(a.proofs) == 0 {
-		return verdict, err
-	}
-	metadata := make(map[string]any, len(verdict.Metadata)+len(a.proofs))
-	maps.Copy(metadata, verdict.Metadata)
-	maps.Copy(metadata, a.proofs)
-	verdict.Metadata = metadata
-	return verdict, nil
 }
 
 func (p *policies) len() int { return len(p.current.Load().byName) }
@@ -102,7 +82,7 @@ func (p *policies) nobody(r *exchange.Request, why string) exchange.Authorizer {
 // load compiles every policy of the set, by itself and as routes have it. One that can't be used denies
 // with 503.
 func (p *policies) load(set *resource.Set, problems []resource.Problem) {
-	next := &state{byName: map[string]*authorizer{}, byRef: map[string]*authorizer{}}
+	next := &state{byName: map[string]*policy.Policy{}, byRef: map[string]*policy.Policy{}}
 	for _, problem := range problems {
 		next.problems = append(next.problems, problem.String())
 	}
@@ -139,20 +119,20 @@ func (p *policies) loadRoutes(next *state, set *resource.Set) {
 }
 
 // compile makes one authorizer; fault is what is known to be wrong already.
-func (p *policies) compile(next *state, spec *config.Policy, data config.Data, sealedAs string, fault error) *authorizer {
+func (p *policies) compile(next *state, spec *config.Policy, data config.Data, sealedAs string, fault error) *policy.Policy {
 	deps := policy.Deps{Data: data, JWKS: p.fetcher, Bundles: p.bundles, Decisions: p.decisions, CORSHeaders: true, Logger: p.config.Logger}
-	out := &authorizer{}
 	if p.seals != nil {
-		out.proofs = map[string]any{envoy.SealKey: p.seals.Seal(sealedAs), envoy.CheckedKey: p.seals.Checked()}
+		deps.Metadata = map[string]any{envoy.SealKey: p.seals.Seal(sealedAs), envoy.CheckedKey: p.seals.Checked()}
 	}
 	if fault == nil {
-		out.Policy, fault = policy.Compile(spec, deps)
+		compiled, err := policy.Compile(spec, deps)
+		if err == nil {
+			return compiled
+		}
+		fault = err
 	}
-	if fault != nil {
-		next.problems = append(next.problems, "SecurityPolicy "+spec.Name+": "+fault.Error()+"; its requests are answered 503")
-		out.Policy = policy.Broken(spec, deps, fault)
-	}
-	return out
+	next.problems = append(next.problems, "SecurityPolicy "+spec.Name+": "+fault.Error()+"; its requests are answered 503")
+	return policy.Broken(spec, deps, fault)
 }
 
 // report logs each problem once for as long as it lasts.

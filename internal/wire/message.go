@@ -18,6 +18,8 @@ type Message struct {
 	Text string
 	// Out is what to send.
 	Out []byte
+	// Given says that nobody will write to Out any more, so that a [Codec] needn't copy it.
+	Given bool
 
 	reflection carrier // here, so that ProtoReflect allocates nothing
 }
@@ -25,7 +27,7 @@ type Message struct {
 var _ proto.Message = (*Message)(nil)
 
 // Reset is called by the codec before a message is received.
-func (m *Message) Reset() { m.Text, m.Out = "", nil }
+func (m *Message) Reset() { m.Text, m.Out, m.Given = "", nil, false }
 
 // ProtoReflect lets the codec find the methods that take and give the bytes.
 func (m *Message) ProtoReflect() protoreflect.Message {

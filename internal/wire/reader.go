@@ -50,9 +50,32 @@ func Read(msg string) Reader { return Reader{rest: msg} }
 
 // Next moves to the next field. It returns false at the end and at the first malformed byte.
 func (r *Reader) Next() bool {
-	if r.rest == "" || r.bad {
+	in := r.rest
+	if in == "" || r.bad {
 		return false
 	}
+	// Nearly all fields of Envoy's messages have a tag of one byte and a length of one or two.
+	if len(in) < 3 || in[0] >= 0x80 || in[0] < 1<<3 || uint64(in[0])&7 != Len {
+		return r.next()
+	}
+	prefix, size := 2, int(in[1])
+	if size >= 0x80 {
+		if in[2] >= 0x80 {
+			return r.next()
+		}
+		prefix, size = 3, size&0x7f|int(in[2])<<7
+	}
+	if size > len(in)-prefix {
+		return r.fail()
+	}
+	r.Tag = uint64(in[0])
+	r.Bytes = in[prefix : prefix+size]
+	r.rest = in[prefix+size:]
+	return true
+}
+
+// next is Next for every kind of field.
+func (r *Reader) next() bool {
 	in := view(r.rest)
 	num, typ, n := protowire.ConsumeTag(in)
 	if n < 0 {

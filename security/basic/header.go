@@ -21,6 +21,8 @@ var (
 	ErrMalformed = errors.New("malformed basic credentials")
 )
 
+var strict = base64.StdEncoding.Strict()
+
 // ParseAuthorization takes an Authorization value apart (RFC 7617 section 2). The scheme's case is
 // free; the user ends at the first colon, the password may hold more of them. Both must be UTF-8,
 // which is what the challenge asks for, without control characters. The error is [ErrNotBasic] or
@@ -35,7 +37,8 @@ func ParseAuthorization(value string) (user, password string, err error) {
 	if !found || rest == "" || len(rest) > base64.StdEncoding.EncodedLen(MaxUser+1+MaxPassword) || strings.ContainsAny(rest, "\r\n") {
 		return "", "", ErrMalformed
 	}
-	plain, err := base64.StdEncoding.Strict().DecodeString(rest)
+	var room [MaxUser + 1 + MaxPassword + 2]byte
+	plain, err := strict.AppendDecode(room[:0], []byte(rest))
 	if err != nil {
 		return "", "", ErrMalformed
 	}

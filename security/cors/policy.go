@@ -22,7 +22,7 @@ const (
 
 // Policy is compiled and immutable. It is safe for concurrent use.
 type Policy struct {
-	exact    map[string]struct{}
+	exact    map[string][]exchange.Field // with the headers of a response
 	patterns []*regexp.Regexp
 
 	methods, headers       []string
@@ -37,14 +37,14 @@ func Compile(spec *config.CORS) (*Policy, error) {
 	if len(spec.AllowOrigins) > maxEntries {
 		return nil, fmt.Errorf("cors.allowOrigins: %d entries, at most %d are supported", len(spec.AllowOrigins), maxEntries)
 	}
-	p := &Policy{exact: map[string]struct{}{}, credentials: Credentials(spec)}
+	p := &Policy{exact: map[string][]exchange.Field{}, credentials: Credentials(spec)}
 	for _, entry := range spec.AllowOrigins {
 		exact, pattern, err := OriginPattern(entry)
 		if err != nil {
 			return nil, fmt.Errorf("cors.allowOrigins: %w", err)
 		}
 		if exact != "" {
-			p.exact[exact] = struct{}{}
+			p.exact[exact] = nil
 			continue
 		}
 		compiled, err := regexp.Compile(`^(?:` + pattern + `)$`)
@@ -53,7 +53,13 @@ func Compile(spec *config.CORS) (*Policy, error) {
 		}
 		p.patterns = append(p.patterns, compiled)
 	}
-	return p, p.compileLists(spec)
+	if err := p.compileLists(spec); err != nil {
+		return nil, err
+	}
+	for origin := range p.exact {
+		p.exact[origin] = p.simple(origin)
+	}
+	return p, nil
 }
 
 // Credentials reports whether responses may carry Access-Control-Allow-Credentials. "*" or
@@ -114,12 +120,22 @@ func (p *Policy) Origin(r *exchange.Request) string {
 // Vary is the header of every answer that depends on the origin, also of one that allows nothing.
 var Vary = exchange.Field{Name: "vary", Value: "Origin"}
 
+var varyOnly = []exchange.Field{Vary}
+
 // Headers returns the headers of a simple response to an origin that [Policy.Origin] returned; for ""
-// only Vary. The origin is sent back also where "*" is allowed, as Envoy's filter does.
+// only Vary. The origin is sent back also where "*" is allowed, as Envoy's filter does. The slice may be
+// shared with other requests: it must not be changed in place.
 func (p *Policy) Headers(origin string) []exchange.Field {
 	if origin == "" {
-		return []exchange.Field{Vary}
+		return varyOnly
 	}
+	if fields, found := p.exact[origin]; found {
+		return fields
+	}
+	return p.simple(origin)
+}
+
+func (p *Policy) simple(origin string) []exchange.Field {
 	fields := append(make([]exchange.Field, 0, 4), exchange.Field{Name: "access-control-allow-origin", Value: origin})
 	if p.credentials {
 		fields = append(fields, exchange.Field{Name: "access-control-allow-credentials", Value: "true"})

@@ -2,6 +2,7 @@ package jwt
 
 import (
 	"encoding/binary"
+	"iter"
 	"sync"
 	"sync/atomic"
 )
@@ -41,22 +42,27 @@ func index(sum *[32]byte, sets int) int {
 	return int(binary.LittleEndian.Uint64(sum[:8]) & uint64(sets-1)) //nolint:gosec // sets is positive
 }
 
-// get returns the entries of the token for which accept is true, or nil.
-func (c *cache) get(sum *[32]byte, accept func(*entry) bool) *entry {
-	table := c.table.Load()
-	if table == nil {
-		return nil
-	}
-	bucket := &(*table)[index(sum, len(*table))]
-	for i := range bucket {
-		if e := bucket[i].Load(); e != nil && e.sum == *sum && accept(e) {
-			if !e.used.Load() { // a shared cache line is written only once per round
-				e.used.Store(true)
+// find yields the entries of the token, of which there is one for each provider that verified it.
+func (c *cache) find(sum *[32]byte) iter.Seq[*entry] {
+	return func(yield func(*entry) bool) {
+		table := c.table.Load()
+		if table == nil {
+			return
+		}
+		bucket := &(*table)[index(sum, len(*table))]
+		for i := range bucket {
+			if e := bucket[i].Load(); e != nil && e.sum == *sum && !yield(e) {
+				return
 			}
-			return e
 		}
 	}
-	return nil
+}
+
+// touch keeps the entry for another round.
+func (e *entry) touch() {
+	if !e.used.Load() { // a shared cache line is written only once per round
+		e.used.Store(true)
+	}
 }
 
 // put takes a lock, which costs nothing next to the verification that came before it.

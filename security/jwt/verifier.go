@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"github.com/gatehouse-proxy/gatehouse/exchange"
@@ -36,6 +37,18 @@ type Token struct {
 	Metadata map[string]any
 	// RecomputeRoute is the provider's setting.
 	RecomputeRoute bool
+
+	prepared atomic.Pointer[exchange.Prepared]
+}
+
+// Prepared returns what [Token.Prepare] was given, nil before.
+func (t *Token) Prepared() *exchange.Prepared { return t.prepared.Load() }
+
+// Prepare keeps the verdict that requests with the token get, where nothing else about them matters. A Token
+// belongs to one policy and has room for one; the first counts.
+func (t *Token) Prepare(v exchange.Verdict) *exchange.Prepared {
+	t.prepared.CompareAndSwap(nil, exchange.Prepare(v))
+	return t.prepared.Load()
 }
 
 // Compile checks and compiles spec. fetcher may be nil if no provider has a remote key set. The error
@@ -126,11 +139,11 @@ func (v *Verifier) verify(text string, providers uint32, now time.Time) (*Token,
 		return nil, ErrMalformed
 	}
 	sum := sha256.Sum256([]byte(text))
-	hit := v.cache.get(&sum, func(e *entry) bool {
-		return v.mayUse(e.provider, providers) && e.keys == e.provider.keys.current(now) && (e.notAfter == 0 || now.UnixNano() < e.notAfter)
-	})
-	if hit != nil {
-		return hit.token, nil
+	for e := range v.cache.find(&sum) {
+		if v.mayUse(e.provider, providers) && e.keys == e.provider.keys.current(now) && (e.notAfter == 0 || now.UnixNano() < e.notAfter) {
+			e.touch()
+			return e.token, nil
+		}
 	}
 	token, err := split(text)
 	if err != nil {

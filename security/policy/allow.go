@@ -6,32 +6,88 @@ import (
 	"strings"
 
 	"github.com/gatehouse-proxy/gatehouse/exchange"
+	"github.com/gatehouse-proxy/gatehouse/security/jwt"
 	"github.com/gatehouse-proxy/gatehouse/security/rego"
 )
 
 // allow is the only place where a verdict becomes an allow. decision is nil without Rego.
-func (p *Policy) allow(r *exchange.Request, found finding, decision *rego.Decision) exchange.Verdict {
+func (p *Policy) allow(r *exchange.Request, found *finding, decision *rego.Decision) exchange.Verdict {
+	if p.sanitize || decision != nil && decision.Edits() {
+		return p.edited(r, found, decision)
+	}
+	verdict := p.granted(found)
+	if misspelt := p.identity.misspelt(r, verdict.Set, verdict.Remove); misspelt != nil {
+		verdict.Remove = slices.Concat(verdict.Remove, misspelt)
+	}
+	return verdict
+}
+
+// granted is grant, made once for each token.
+func (p *Policy) granted(found *finding) exchange.Verdict {
+	switch {
+	case found.token != nil && found.user == "" && found.client == "":
+		if known := found.token.Prepared(); known != nil {
+			return known.Verdict()
+		}
+		return found.token.Prepare(p.grant(found)).Verdict()
+	case found.caller == nil:
+		return p.anonymous.Verdict()
+	}
+	return p.grant(found)
+}
+
+// grant is the verdict that follows from who the caller is, whatever the request.
+func (p *Policy) grant(found *finding) exchange.Verdict {
+	verdict := exchange.Verdict{
+		Allow: true, Reason: ReasonAllowed, Set: found.set,
+		Remove: p.identity.spellings(found.set), Metadata: p.metadata(found.token, nil),
+	}
+	if found.token != nil {
+		verdict.RecomputeRoute = found.token.RecomputeRoute
+	}
+	return verdict
+}
+
+// edited is the verdict of a request of which a key is taken out, or that Rego changes.
+func (p *Policy) edited(r *exchange.Request, found *finding, decision *rego.Decision) exchange.Verdict {
 	verdict := exchange.Verdict{Allow: true, Reason: ReasonAllowed, Set: found.set}
 	if found.token != nil {
-		// A copy, for hosts add their own entries.
-		verdict.Metadata = maps.Clone(found.token.Metadata)
 		verdict.RecomputeRoute = found.token.RecomputeRoute
 	}
 	removals := p.withoutKeys(r, &verdict)
 	if decision == nil {
-		verdict.Remove = withRemovals(p.identity.remove(r, verdict.Set), verdict.Set, removals)
-		return verdict
+		decision = &rego.Decision{}
 	}
 	verdict.Set = overridden(verdict.Set, decision)
 	verdict.Remove = withRemovals(p.identity.remove(r, verdict.Set), verdict.Set, removals)
 	verdict.Remove = withRemovals(verdict.Remove, verdict.Set, decision.Remove)
 	verdict.ResponseSet = p.withoutCORS(decision.ResponseHeaders)
-	verdict.Metadata = mergedMetadata(verdict.Metadata, decision.Metadata)
+	verdict.Metadata = p.metadata(found.token, decision.Metadata)
 	return verdict
 }
 
+// metadata keeps a provider's name for its payload, and the program's names for what is its own, whatever
+// Rego writes.
+func (p *Policy) metadata(token *jwt.Token, decided map[string]any) map[string]any {
+	var payload map[string]any
+	if token != nil {
+		payload = token.Metadata
+	}
+	switch {
+	case len(decided)+len(p.own) == 0:
+		return payload
+	case len(decided)+len(payload) == 0:
+		return p.own
+	}
+	all := make(map[string]any, len(decided)+len(payload)+len(p.own))
+	maps.Copy(all, decided)
+	maps.Copy(all, payload)
+	maps.Copy(all, p.own)
+	return all
+}
+
 // identify returns the headers that tell the upstream who is calling. They may be shared.
-func (p *Policy) identify(found finding) []exchange.Field {
+func (p *Policy) identify(found *finding) []exchange.Field {
 	var set []exchange.Field
 	if found.token != nil {
 		set = found.token.Headers
@@ -87,13 +143,4 @@ func withRemovals(remove []string, set []exchange.Field, names []string) []strin
 		}
 	}
 	return remove
-}
-
-// mergedMetadata keeps a provider's name for its payload, whatever Rego writes.
-func mergedMetadata(token, opa map[string]any) map[string]any {
-	if len(opa) == 0 {
-		return token
-	}
-	maps.Copy(opa, token) // the decision is this request's own
-	return opa
 }

@@ -13,8 +13,8 @@ import (
 var _ exchange.Authorizer = (*Policy)(nil)
 
 // Check decides about one request. The error is always nil: whatever goes wrong is a verdict that
-// denies. The verdict's slices may be shared with other requests: they must not be changed in place.
-// Entries may be added to Metadata.
+// denies. The verdict's slices and its metadata may be shared with other requests: they must not be changed
+// in place.
 func (p *Policy) Check(ctx context.Context, r *exchange.Request) (verdict exchange.Verdict, _ error) {
 	defer func() {
 		// One request's panic denies that request. Its text may quote a credential, so it isn't logged.
@@ -60,7 +60,7 @@ func (p *Policy) decide(ctx context.Context, r *exchange.Request) exchange.Verdi
 	if found.outcome != passed {
 		return p.refuse(found)
 	}
-	found.set = p.identify(found)
+	found.set = p.identify(&found)
 	if p.rules != nil {
 		allow, by := p.rules.Decide(ctx, rules.Input{Request: r, Caller: found.caller, Set: found.set})
 		tellRule(ctx, by)
@@ -69,7 +69,7 @@ func (p *Policy) decide(ctx context.Context, r *exchange.Request) exchange.Verdi
 		}
 	}
 	if p.opa == nil {
-		return p.allow(r, found, nil)
+		return p.allow(r, &found, nil)
 	}
 	decision, err := p.opa.Decide(ctx, r, found.caller)
 	switch {
@@ -78,7 +78,7 @@ func (p *Policy) decide(ctx context.Context, r *exchange.Request) exchange.Verdi
 	case !decision.Allowed:
 		return p.opaDenies(&decision)
 	}
-	return p.allow(r, found, &decision)
+	return p.allow(r, &found, &decision)
 }
 
 // ruleReason leaves out the rule's name: reasons are metric labels, and a policy may have a thousand rules.
@@ -92,7 +92,7 @@ func ruleReason(by string) string {
 // dry lets a denied request pass as an anonymous one.
 func (p *Policy) dry(r *exchange.Request, denied exchange.Verdict) exchange.Verdict {
 	p.log.Info("dry run: would deny", "reason", denied.Reason, "status", denied.Reply.Status())
-	verdict := exchange.Verdict{Allow: true, Reason: DryRunPrefix + denied.Reason}
+	verdict := exchange.Verdict{Allow: true, Reason: DryRunPrefix + denied.Reason, Metadata: p.own}
 	removals := p.withoutKeys(r, &verdict)
 	verdict.Remove = withRemovals(p.identity.remove(r, verdict.Set), verdict.Set, removals)
 	return verdict
@@ -102,7 +102,10 @@ func (p *Policy) dry(r *exchange.Request, denied exchange.Verdict) exchange.Verd
 func (p *Policy) mark(r *exchange.Request, verdict *exchange.Verdict) {
 	fields := p.cors.Headers(p.cors.Origin(r))
 	if verdict.Allow {
-		verdict.ResponseSet = append(slices.Clip(verdict.ResponseSet), fields...)
+		if len(verdict.ResponseSet) > 0 {
+			fields = slices.Concat(verdict.ResponseSet, fields)
+		}
+		verdict.ResponseSet = fields
 		return
 	}
 	header := verdict.Reply.Header.Clone()

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"strings"
 
+	"github.com/gatehouse-proxy/gatehouse/exchange"
 	"github.com/gatehouse-proxy/gatehouse/security/apikey"
 	"github.com/gatehouse-proxy/gatehouse/security/basic"
 	"github.com/gatehouse-proxy/gatehouse/security/bundle"
@@ -32,6 +33,9 @@ type Deps struct {
 	// CORSHeaders makes the authorizer put the CORS headers on every answer, denials included. Leave it
 	// false where Envoy's cors filter does; only preflights are answered then.
 	CORSHeaders bool
+	// Metadata is on every verdict that allows, such as a program's proof for its proxy that a request was
+	// judged. Nothing else is written under its names. It must not be changed any more.
+	Metadata map[string]any
 	// Logger gets what a dry run would have denied, and panics. Default [slog.Default].
 	Logger *slog.Logger
 }
@@ -62,6 +66,9 @@ type Policy struct {
 	rules    *rules.Rules
 	opa      *opa.Engine
 	identity identityHeaders
+	own      map[string]any
+	// anonymous allows a request without credentials.
+	anonymous *exchange.Prepared
 }
 
 // Compile checks and compiles spec. The error names the field and says what to do; it holds no secret.
@@ -71,7 +78,7 @@ func Compile(spec *config.Policy, deps Deps) (*Policy, error) {
 		return nil, errors.New(spec.Fault)
 	}
 	p := &Policy{
-		name: spec.Name, dryRun: spec.DryRun, corsHeaders: deps.CORSHeaders,
+		name: spec.Name, dryRun: spec.DryRun, corsHeaders: deps.CORSHeaders, own: deps.Metadata,
 		log: cmp.Or(deps.Logger, slog.Default()).With("policy", spec.Name),
 	}
 	switch spec.Mode {
@@ -95,6 +102,7 @@ func Compile(spec *config.Policy, deps Deps) (*Policy, error) {
 			return nil, err
 		}
 	}
+	p.anonymous = exchange.Prepare(p.grant(&finding{}))
 	return p, nil
 }
 

@@ -54,6 +54,12 @@ func (h *identityHeaders) has(name string) bool {
 // configured, and the mixed ones that this request has. None of them is in set, because Envoy removes
 // last (S15).
 func (h *identityHeaders) remove(r *exchange.Request, set []exchange.Field) []string {
+	names := h.spellings(set)
+	return append(names, h.misspelt(r, set, names)...)
+}
+
+// spellings is the part of remove that is the same for all requests.
+func (h *identityHeaders) spellings(set []exchange.Field) []string {
 	if len(h.names) == 0 {
 		return nil
 	}
@@ -63,11 +69,19 @@ func (h *identityHeaders) remove(r *exchange.Request, set []exchange.Field) []st
 			out = append(out, name)
 		}
 	}
+	return out
+}
+
+// misspelt is what remove has beyond known, the spellings: hardly ever anything.
+func (h *identityHeaders) misspelt(r *exchange.Request, set []exchange.Field, known []string) (out []string) {
+	if len(h.names) == 0 {
+		return nil
+	}
 	for name := range r.Header.All() {
 		if strings.IndexByte(name, '_') < 0 || !h.has(name) {
 			continue
 		}
-		if lower := strings.ToLower(name); !contains(set, lower) && !slices.Contains(out, lower) {
+		if lower := strings.ToLower(name); !contains(set, lower) && !slices.Contains(known, lower) && !slices.Contains(out, lower) {
 			out = append(out, lower)
 		}
 	}

@@ -1,6 +1,7 @@
 package policy_test
 
 import (
+	"maps"
 	"net/netip"
 	"strings"
 	"sync"
@@ -336,7 +337,8 @@ allow if { some role in input.identity.claims.roles; input.attributes.request.ht
 				if v.Allow != want {
 					t.Errorf("%s: %v (%s)", method, v.Allow, v.Reason)
 				}
-				if v.Allow { // as a host adds its own entry
+				if v.Allow { // as a wrapper adds its own entry
+					v.Metadata = maps.Clone(v.Metadata)
 					v.Metadata["host"] = worker
 				}
 			}

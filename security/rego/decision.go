@@ -38,6 +38,11 @@ type Decision struct {
 	Metadata        map[string]any
 }
 
+// Edits reports whether a request that the decision allows is changed by it, or its response or metadata are.
+func (d *Decision) Edits() bool {
+	return len(d.Headers)+len(d.ResponseHeaders)+len(d.Remove)+len(d.Metadata) > 0
+}
+
 // clone copies what a caller may change: the slices and the top of the metadata.
 func (d *Decision) clone() Decision {
 	own := *d

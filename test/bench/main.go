@@ -30,12 +30,13 @@ func main() {
 	authorizers := flag.Bool("ext-authz", true, "compare authorizers, through Envoy")
 	processors := flag.Bool("ext-proc", true, "compare processors, through Envoy")
 	timings := flag.Bool("timing", true, "compare the times of unknown users and wrong passwords")
+	profiles := flag.String("profiles", "", "an existing folder for a CPU profile of each row's server; profiling costs some percent")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
 	binary, err := proxy.Find(ctx, os.Getenv("ENVOY"))
 	if err == nil {
-		err = run(ctx, os.Stdout, binary, settings{rounds: *rounds, round: *round, port: freePort, connections: *connections, authorizers: *authorizers, processors: *processors})
+		err = run(ctx, os.Stdout, binary, settings{rounds: *rounds, round: *round, port: freePort, connections: *connections, authorizers: *authorizers, processors: *processors, profiles: *profiles})
 	}
 	if err == nil && *timings {
 		err = timing(ctx)
@@ -51,7 +52,8 @@ type settings struct {
 	round               time.Duration
 	port                func() (int, error) // a free one
 
-	authorizers, processors bool // what to compare
+	authorizers, processors bool   // what to compare
+	profiles                string // a folder; "": none are made
 }
 
 // run makes the comparisons that were asked for, one after the other. Their children end with it.

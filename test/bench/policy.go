@@ -72,7 +72,8 @@ func snapshotOf(role, keySet string) *snapshot.Snapshot {
 			ClaimToHeaders: []config.ClaimToHeader{{Claim: "sub", Header: "x-user"}},
 		}}},
 		CORS: &config.CORS{AllowOrigins: []string{origin}},
-		OPA:  &config.OPA{Modules: []config.Module{{Name: "bench.rego", Source: config.Source{Inline: module + "}\n"}}}},
+		// A machine that others keep busy may stop a process for longer than the default timeout.
+		OPA: &config.OPA{Timeout: time.Second, Modules: []config.Module{{Name: "bench.rego", Source: config.Source{Inline: module + "}\n"}}}},
 	}
 	return &snapshot.Snapshot{Policies: []snapshot.Policy{{Ref: spec.Ref(), Seal: "0123456789abcdef0123456789abcdef", Spec: spec}}}
 }

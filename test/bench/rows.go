@@ -70,6 +70,9 @@ func (b *bench) start(ctx context.Context, binary string) error {
 		r.socket = filepath.Join(b.dir, b.title+"-"+strconv.Itoa(i)+".sock")
 		r.server = exec.CommandContext(ctx, self, r.socket, r.spec) //nolint:gosec // this program itself
 		r.server.Env = append(os.Environ(), roleVariable+"="+r.role)
+		if b.profiles != "" {
+			r.server.Env = append(r.server.Env, profileVariable+"="+filepath.Join(b.profiles, b.title+"-"+strconv.Itoa(i)+"-"+r.role+".pprof"))
+		}
 		r.server.Stderr = os.Stderr
 		if err := r.server.Start(); err != nil {
 			return err
@@ -142,6 +145,11 @@ func (r *row) await(token string) error {
 func (b *bench) stop() {
 	end(b.envoy)
 	for _, r := range b.rows {
+		if b.profiles != "" && r.server != nil && r.server.Process != nil {
+			_ = r.server.Process.Signal(os.Interrupt) // it writes its profile and ends
+			_ = r.server.Wait()
+			continue
+		}
 		end(r.server)
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/signal"
 	"runtime/debug"
+	"runtime/pprof"
 
 	authv3 "github.com/envoyproxy/go-control-plane/envoy/service/auth/v3"
 	"google.golang.org/genproto/googleapis/rpc/status"
@@ -32,6 +33,13 @@ const (
 func serve(role, socket, spec string) error {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
+	if path := os.Getenv(profileVariable); path != "" {
+		done, err := profile(path)
+		if err != nil {
+			return err
+		}
+		defer done()
+	}
 	switch role {
 	case roleStock:
 		return serveNothing(ctx, socket, grpc.NewServer())
@@ -94,4 +102,22 @@ func serveUntil(ctx context.Context, socket string, server *grpc.Server) error {
 		server.Stop()
 	}()
 	return server.Serve(l)
+}
+
+// profileVariable names the file for a server's CPU profile.
+const profileVariable = "GATEHOUSE_BENCH_PROFILE"
+
+// profile writes a CPU profile until done is called.
+func profile(path string) (done func(), err error) {
+	f, err := os.Create(path) //nolint:gosec // named by this program itself
+	if err != nil {
+		return nil, err
+	}
+	if err := pprof.StartCPUProfile(f); err != nil {
+		return nil, err
+	}
+	return func() {
+		pprof.StopCPUProfile()
+		_ = f.Close() // a profile that is cut short can't be read, and that shows
+	}, nil
 }

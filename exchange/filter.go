@@ -49,8 +49,8 @@ type FilterInfo struct {
 	Timeout, MaxTimeout time.Duration
 	// Untyped are the namespaces that SetMetadata may write to.
 	Untyped []string
-	// MutateAll says that its mutation_rules allow edits of every header: without it Envoy ignores those of
-	// host and x-envoy-*.
+	// MutateAll says that its mutation_rules allow edits of every header. Without it Envoy ignores those of
+	// host (:authority) and x-envoy-*, so that they are an [ErrNeeds] when the message is released.
 	MutateAll bool
 	// Trailers says that both trailer modes are SEND whatever the body modes are.
 	Trailers bool

@@ -44,7 +44,9 @@ type Verdict struct {
 // Reply is a response in place of the upstream's. As an error it ends a Processor with that answer.
 type Reply struct {
 	// Code is the HTTP status; below 200 or above 599 becomes 500.
-	Code   int
+	Code int
+	// Header is sent but for what a proxy writes by itself or ignores: Content-Length, the headers of a
+	// connection, and x-envoy-* unless the filter is known to allow those ([FilterInfo.MutateAll]).
 	Header http.Header
 	Body   []byte
 	// GRPC is the grpc-status for gRPC requests; nil: derived from Code.

@@ -2,7 +2,6 @@ package extproc
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"strings"
@@ -72,8 +71,6 @@ type authorizer struct {
 	decider   verdict.Decider
 	namespace string
 }
-
-var errRefusedEdit = errors.New("ext_proc doesn't let this header be edited, unless by mutation_rules that the filter tells of")
 
 // Process implements [exchange.Processor].
 func (a *authorizer) Process(ctx context.Context, x *exchange.Exchange) error {
@@ -148,32 +145,32 @@ func (a *authorizer) prepare(x *exchange.Exchange, v *exchange.Verdict) error {
 	return nil
 }
 
-// refused finds the edits that Envoy would ignore without a word. all says that its rules allow every
-// header.
+// refused finds the edits that can't be sent. all says that the filter's rules allow every header.
 func refused(v *exchange.Verdict, all bool) error {
-	for _, f := range v.Set {
-		if !strings.EqualFold(f.Name, ":path") && protected(f.Name, all) {
-			return fmt.Errorf("%w: %s", errRefusedEdit, f.Name)
-		}
-	}
-	for _, fields := range [...][]exchange.Field{v.Add, v.ResponseSet} {
+	for i, fields := range [...][]exchange.Field{v.Set, v.Add, v.ResponseSet} {
 		for _, f := range fields {
-			if protected(f.Name, all) {
-				return fmt.Errorf("%w: %s", errRefusedEdit, f.Name)
+			name := strings.ToLower(f.Name)
+			if i == 0 && name == ":path" {
+				continue
+			}
+			if err := refusedByVerdict(name, f.Value, false, all); err != nil {
+				return err
 			}
 		}
 	}
 	for _, name := range v.Remove {
-		if protected(name, all) {
-			return fmt.Errorf("%w: %s", errRefusedEdit, name)
+		if err := refusedByVerdict(strings.ToLower(name), "", true, all); err != nil {
+			return err
 		}
 	}
 	return nil
 }
 
-func protected(name string, all bool) bool {
-	name = strings.ToLower(name)
-	return name[0] == ':' || !all && (name == "host" || strings.HasPrefix(name, "x-envoy"))
+func refusedByVerdict(name, value string, remove, all bool) error {
+	if name[0] == ':' {
+		return fmt.Errorf("%w: %s", exchange.ErrBadEdit, name)
+	}
+	return refusedEdit(name, value, remove, all)
 }
 
 // denial is the error for a verdict's reply.

@@ -26,6 +26,7 @@ type edits struct {
 	instead  bool // with the headers, in place of all that is still to come
 	body     []byte
 	override *override
+	all      bool // the filter's rules allow edits of every header
 }
 
 // appendAnswer appends the ProcessingResponse to a message that is not a duplex body.
@@ -80,7 +81,7 @@ func (e *edits) appendMutation(dst []byte, num wire.Num) ([]byte, error) {
 	}
 	for _, name := range edited {
 		var err error
-		if dst, err = appendEdit(dst, e.header, name); err != nil {
+		if dst, err = appendEdit(dst, e.header, name, e.all); err != nil {
 			return dst, err
 		}
 	}
@@ -91,7 +92,7 @@ func (e *edits) appendMutation(dst []byte, num wire.Num) ([]byte, error) {
 }
 
 // appendEdit appends the present lines of an edited name to a HeaderMutation, or its removal.
-func appendEdit(dst []byte, header *exchange.Header, name string) ([]byte, error) {
+func appendEdit(dst []byte, header *exchange.Header, name string, all bool) ([]byte, error) {
 	if !exchange.IsToken(name) {
 		return dst, fmt.Errorf("%w: header name", exchange.ErrBadEdit)
 	}
@@ -101,10 +102,16 @@ func appendEdit(dst []byte, header *exchange.Header, name string) ([]byte, error
 		if !validValue(value) {
 			return dst, fmt.Errorf("%w: header %s", exchange.ErrBadEdit, lower)
 		}
+		if err := refusedEdit(lower, value, false, all); err != nil {
+			return dst, err
+		}
 		dst = wire.AppendHeader(dst, 1, wire.RawValue, lower, value, action)
 		action = wire.Append
 	}
 	if action == wire.Overwrite {
+		if err := refusedEdit(lower, "", true, all); err != nil {
+			return dst, err
+		}
 		dst = wire.AppendString(dst, 2, lower)
 	}
 	return dst, nil
@@ -141,17 +148,17 @@ func appendEcho(dst []byte, m *message, piece string, last bool) []byte {
 
 // appendReply appends the ProcessingResponse with an ImmediateResponse. It can't fail: what of a reply
 // can't be expressed is left out, the reply stands.
-func appendReply(dst []byte, reply *exchange.Reply, detail string) []byte {
+func appendReply(dst []byte, reply *exchange.Reply, detail string, all bool) []byte {
 	dst, immediate := wire.Open(dst, 7)
 	dst, status := wire.Open(dst, 1)
 	dst = wire.AppendVarint(dst, 1, uint64(reply.Status()))
 	dst = wire.Close(dst, status)
 	dst, mutation := wire.Open(dst, 2)
 	for _, name := range slices.Sorted(maps.Keys(reply.Header)) {
-		action := uint64(wire.Overwrite)
+		action, lower := uint64(wire.Overwrite), strings.ToLower(name)
 		for _, value := range reply.Header[name] {
-			if exchange.IsToken(name) && validValue(value) {
-				dst = wire.AppendHeader(dst, 1, wire.RawValue, strings.ToLower(name), value, action)
+			if inReply(lower, value, all) {
+				dst = wire.AppendHeader(dst, 1, wire.RawValue, lower, value, action)
 				action = wire.Append
 			}
 		}
@@ -173,12 +180,12 @@ func appendReply(dst []byte, reply *exchange.Reply, detail string) []byte {
 }
 
 // appendReplyHeaders appends the ProcessingResponse that begins a streamed reply.
-func appendReplyHeaders(dst []byte, reply *exchange.Reply) []byte {
+func appendReplyHeaders(dst []byte, reply *exchange.Reply, all bool) []byte {
 	dst, streamed := wire.Open(dst, 11)
 	dst, headers := wire.Open(dst, 1)
 	dst, lines := wire.Open(dst, 1)
 	dst = appendLine(dst, ":status", strconv.Itoa(reply.Status()))
-	dst = appendLines(dst, reply.Header)
+	dst = appendLines(dst, reply.Header, all)
 	return wire.Close(wire.Close(wire.Close(dst, lines), headers), streamed)
 }
 
@@ -194,19 +201,20 @@ func appendReplyBody(dst, piece []byte, end bool) []byte {
 }
 
 // appendReplyTrailers appends the end of a streamed reply that has trailers.
-func appendReplyTrailers(dst []byte, trailer http.Header) []byte {
+func appendReplyTrailers(dst []byte, trailer http.Header, all bool) []byte {
 	dst, streamed := wire.Open(dst, 11)
 	dst, lines := wire.Open(dst, 3)
-	dst = appendLines(dst, trailer)
+	dst = appendLines(dst, trailer, all)
 	return wire.Close(wire.Close(dst, lines), streamed)
 }
 
 // appendLines appends the lines of a HeaderMap; what can't be expressed is left out.
-func appendLines(dst []byte, header http.Header) []byte {
+func appendLines(dst []byte, header http.Header, all bool) []byte {
 	for _, name := range slices.Sorted(maps.Keys(header)) {
+		lower := strings.ToLower(name)
 		for _, value := range header[name] {
-			if exchange.IsToken(name) && validValue(value) {
-				dst = appendLine(dst, strings.ToLower(name), value)
+			if inReply(lower, value, all) {
+				dst = appendLine(dst, lower, value)
 			}
 		}
 	}

@@ -161,6 +161,7 @@ func (s *stream) answer(k kind, e *edits) error {
 	if s.auto.owes(k.side()) != k {
 		return nil // observability mode, or replied
 	}
+	e.all = s.filter.MutateAll
 	out, err := appendAnswer(s.out[:0], k, e)
 	if err == nil && len(s.metadata) > 0 {
 		out, err = appendMetadata(out, s.metadata)
@@ -185,7 +186,7 @@ func (s *stream) reply(r *exchange.Reply) {
 	if s.auto.mute {
 		return
 	}
-	s.out = appendReply(s.out[:0], r, s.server.name)
+	s.out = appendReply(s.out[:0], r, s.server.name, s.filter.MutateAll)
 	if len(s.metadata) > 0 {
 		if out, err := appendMetadata(s.out, s.metadata); err == nil {
 			s.out = out

@@ -23,7 +23,7 @@ func (s *stream) OpenReply(r *exchange.Reply) (exchange.ReplyBody, error) {
 	s.outcome.Reply, s.outcome.Status = r, r.Status()
 	s.limit.Store(0) // it takes the time that it takes
 	if !s.auto.mute {
-		out := appendReplyHeaders(s.out[:0], r)
+		out := appendReplyHeaders(s.out[:0], r, s.filter.MutateAll)
 		if len(s.metadata) > 0 {
 			var err error
 			if out, err = appendMetadata(out, s.metadata); err != nil {
@@ -86,7 +86,7 @@ func (b *replyBody) Close(trailer http.Header) error {
 	}
 	s.replying = false
 	if len(trailer) > 0 {
-		s.out = appendReplyTrailers(s.out[:0], trailer)
+		s.out = appendReplyTrailers(s.out[:0], trailer, s.filter.MutateAll)
 	} else {
 		s.out = appendReplyBody(s.out[:0], nil, true)
 	}

@@ -80,7 +80,7 @@ var (
 	ErrNextTwice = exchange.ErrNextTwice
 	// ErrResponseStarted: too late for a reply.
 	ErrResponseStarted = exchange.ErrResponseStarted
-	// ErrBadEdit: an edit can't be expressed in HTTP.
+	// ErrBadEdit: an edit can't be expressed in HTTP, or isn't a processor's to make.
 	ErrBadEdit = exchange.ErrBadEdit
 )
 

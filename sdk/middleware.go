@@ -47,7 +47,11 @@ func HoldLimit(n int) MiddlewareOption { return middlewareOption(func(m *middlew
 //   - It doesn't call next: what it writes is the reply, streamed where that is possible.
 //
 // A need that the filter's configuration forbids is the failure verdict, never a silent pass. So is what
-// can't be done: another method or host, a write to the response after next without another writer.
+// can't be done: another method, another host or an edit of x-envoy-* unless the filter is known to allow it
+// ([FilterInfo].MutateAll), a write to the response after next without another writer.
+// What middleware does to Content-Length, Host lines and the headers of a connection (Connection, Keep-Alive,
+// Proxy-Connection, Transfer-Encoding, Upgrade) is left out, as these are the proxy's: a copied header is none
+// of a processor's wishes.
 //
 // mw is called once; what it returns serves concurrently. Differences from a server: 1xx from the
 // middleware are dropped, Flush does nothing to a response that passes, Hijack isn't there. An upgrade

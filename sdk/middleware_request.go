@@ -55,8 +55,9 @@ func requestURL(head *exchange.Head) (*url.URL, error) {
 	return url.ParseRequestURI(head.Path)
 }
 
-// framing are the headers that say how long a body is or belong to a connection: the proxy's affair.
-var framing = []string{"Content-Length", "Transfer-Encoding", "Connection", "Host"}
+// framing are the headers that say how long a body is or belong to a connection: the proxy's affair, for which
+// a server's handler would not be asked either. What middleware does to them is left out.
+var framing = []string{"Content-Length", "Transfer-Encoding", "Connection", "Keep-Alive", "Proxy-Connection", "Upgrade", "Host"}
 
 // editRequest makes the middleware's edits those of the exchange. mu must be held.
 func (h *hosted) editRequest(r *http.Request) error {
@@ -64,8 +65,10 @@ func (h *hosted) editRequest(r *http.Request) error {
 	switch {
 	case r.Method != x.Method():
 		return fmt.Errorf("%w has changed the method", errNextInvalid)
-	case r.Host != h.host:
+	case r.Host != h.host && !h.x.Filter().MutateAll:
 		return fmt.Errorf("%w has changed the host", errNextInvalid)
+	case r.Host != h.host:
+		x.Header.Set("host", r.Host)
 	}
 	if target := r.URL.RequestURI(); target != h.target {
 		x.SetPath(target, false)

@@ -291,6 +291,27 @@ func middlewares() map[string]mwCase {
 				t.Errorf("client got %v", a)
 			}
 		}},
+		"headers of the connection": {mw: func(next http.Handler) http.Handler {
+			return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				for _, h := range []http.Header{r.Header, w.Header()} {
+					h.Set("Connection", "keep-alive")
+					h.Set("Keep-Alive", "timeout=5")
+					h.Set("Transfer-Encoding", "chunked")
+					h.Set("Content-Length", "7")
+					h.Set("Date", "Sun, 06 Nov 1994 08:49:37 GMT")
+				}
+				next.ServeHTTP(w, r)
+			})
+		}, check: func(t *testing.T, answer *http.Response, _ string, upstream seen) {
+			t.Helper()
+			const date = "Sun, 06 Nov 1994 08:49:37 GMT"
+			if upstream.Header.Get("Date") != date || upstream.Header.Get("Keep-Alive") != "" || answer.Header.Get("Keep-Alive") != "" || answer.Header.Get("Date") != date {
+				t.Errorf("upstream got %v, the client %v", upstream.Header, answer.Header)
+			}
+		}},
+		"a header that Envoy ignores": {mw: func(next http.Handler) http.Handler {
+			return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { r.Header.Set("X-Envoy-Retry-On", "5xx"); next.ServeHTTP(w, r) })
+		}, status: 503},
 		"writes after next": {mw: func(next http.Handler) http.Handler {
 			return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { next.ServeHTTP(w, r); _, _ = io.WriteString(w, "more") })
 		}, status: 503},

@@ -310,7 +310,10 @@ func middlewares() map[string]mwCase {
 			}
 		}},
 		"a header that Envoy ignores": {mw: func(next http.Handler) http.Handler {
-			return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { r.Header.Set("X-Envoy-Retry-On", "5xx"); next.ServeHTTP(w, r) })
+			return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				r.Header.Set("X-Envoy-Retry-On", "5xx")
+				next.ServeHTTP(w, r)
+			})
 		}, status: 503},
 		"writes after next": {mw: func(next http.Handler) http.Handler {
 			return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { next.ServeHTTP(w, r); _, _ = io.WriteString(w, "more") })

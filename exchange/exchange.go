@@ -49,6 +49,7 @@ type Host interface {
 	OnComplete(fn func(Outcome))
 	Filter() FilterInfo
 	ExtendTimeout(d time.Duration) error
+	Deadline() (time.Time, bool)
 	// Base is the host that speaks with the proxy; a host in between returns that of its own Exchange.
 	Base() Host
 }
@@ -85,6 +86,20 @@ func (x *Exchange) Finish(ctx context.Context) error { return x.host.Finish(ctx)
 
 // Filter returns what is known of the proxy's configuration.
 func (x *Exchange) Filter() FilterInfo { return x.host.Filter() }
+
+// Deadline returns when the host will take the exchange from Process, cancel its context and give the failure
+// verdict, if Process doesn't let the proxy go on before; ok is false if nothing bounds it. It is the earlier of
+// what the host grants (extproc.WithDeadline) and what is left of the proxy's patience where that is known, with
+// the extension that the host asks for by itself (extproc.WithKeepAlive). It moves with each call that moves
+// messages, and time in Next doesn't count, which is why Process's context has no deadline of its own. To bound
+// a call to somebody else:
+//
+//	if at, ok := x.Deadline(); ok {
+//		var cancel context.CancelFunc
+//		ctx, cancel = context.WithDeadline(ctx, at)
+//		defer cancel()
+//	}
+func (x *Exchange) Deadline() (at time.Time, ok bool) { return x.host.Deadline() }
 
 // ExtendTimeout asks the proxy to wait for up to d, from now on, for what the present phase still owes it:
 // before Next for the request, after it for the response. It also sets the time that the processor's own
@@ -133,4 +148,6 @@ type Outcome struct {
 	Reply *Reply
 	// Err is what made it a failure: Process's error other than a Reply, or ErrEnded.
 	Err error
+	// Held is for how long Process's own code, and that of its body functions, had the exchange.
+	Held time.Duration
 }

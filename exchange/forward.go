@@ -23,6 +23,9 @@ func (f Forward) OnComplete(fn func(Outcome)) { f.To.OnComplete(fn) }
 // Filter implements [Host].
 func (f Forward) Filter() FilterInfo { return f.To.Filter() }
 
+// Deadline implements [Host].
+func (f Forward) Deadline() (time.Time, bool) { return f.To.Deadline() }
+
 // ExtendTimeout implements [Host].
 func (f Forward) ExtendTimeout(d time.Duration) error { return f.To.ExtendTimeout(d) }
 

@@ -58,8 +58,9 @@ func (s *stream) contradictions(n *exchange.Needs) (found []contradiction) {
 				fmt.Sprintf("the %s's body is %v, which mode %v doesn't allow", name, uses[i], exchange.BodyMode(mode)),
 				"set FULL_DUPLEX_STREAMED with trailers SEND, "+overridable)
 		}
-		add(trailers[i] && !s.overrides && mode != modeFullDuplex && !s.filter.Trailers,
-			"processing_mode."+name+"_trailer_mode", "the processor reads the "+name+"'s trailers, which the filter isn't known to send", listTrailer)
+		if trailers[i] && !s.overrides && mode != modeFullDuplex && !s.filter.Trailers {
+			add(true, "processing_mode."+name+"_trailer_mode", "the processor reads the "+name+"'s trailers, which the filter isn't known to send", listTrailer)
+		}
 	}
 	edits := n.RequestBody == exchange.BodyEdited || n.ResponseBody == exchange.BodyEdited
 	add(s.auto.mute && (edits || n.Reply), "observability_mode", "the processor's edits and replies are ignored", "remove it")
@@ -70,11 +71,16 @@ func (s *stream) contradictions(n *exchange.Needs) (found []contradiction) {
 	add(n.Routing && !f.MutateAll, "mutation_rules.allow_all_routing", "changes of host, :authority, :method and :scheme are ignored without a word",
 		`allow edits of every header and add "mutate-all" to initial metadata x-gatehouse-extproc`)
 	for _, name := range n.Metadata {
-		add(!slices.Contains(f.Untyped, name), "metadata_options.receiving_namespaces.untyped", fmt.Sprintf("the namespace that the processor writes, %q, isn't listed", name),
+		if slices.Contains(f.Untyped, name) {
+			continue
+		}
+		add(true, "metadata_options.receiving_namespaces.untyped", fmt.Sprintf("the namespace that the processor writes, %q, isn't listed", name),
 			`add it there and to "untyped=" of initial metadata x-gatehouse-extproc`)
 	}
-	add(f.Timeout > 0 && n.Pause > max(f.Timeout, f.MaxTimeout), "message_timeout", fmt.Sprintf("the processor may take %v for an answer, and the client gets 504 before", n.Pause),
-		"raise it, or set max_message_timeout and extend it; initial metadata x-gatehouse-extproc says both")
+	if f.Timeout > 0 && n.Pause > max(f.Timeout, f.MaxTimeout) {
+		add(true, "message_timeout", fmt.Sprintf("the processor may take %v for an answer, and the client gets 504 before", n.Pause),
+			"raise it, or set max_message_timeout; initial metadata x-gatehouse-extproc says both")
+	}
 	return found
 }
 

@@ -186,6 +186,8 @@ func (s *stream) reply(r *exchange.Reply) {
 	if s.auto.mute {
 		return
 	}
+	s.settle(requestSide)
+	s.settle(responseSide)
 	s.out = appendReply(s.out[:0], r, s.server.name, s.filter.MutateAll)
 	if len(s.metadata) > 0 {
 		if out, err := appendMetadata(s.out, s.metadata); err == nil {

@@ -27,7 +27,7 @@ func (s *stream) local(m *message) error {
 	s.newResponse(m)
 	s.nexted, s.isLocal = true, true
 	s.want = exchange.EditBody | exchange.Trailers
-	return s.serve(responseSide, func(ctx context.Context) error { return p.ProcessLocalReply(ctx, s.response) })
+	return s.serve(func(ctx context.Context) error { return p.ProcessLocalReply(ctx, s.response) })
 }
 
 // planLocal chooses the modes for what became of a local reply: here they can still be changed when the

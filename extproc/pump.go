@@ -151,8 +151,7 @@ func (s *stream) take(m *message) error {
 	case responseHeaders:
 		s.attributes.add(m.attributes)
 		s.first[responseSide] = m.raw
-		s.limit.Store(int64(s.patience(responseSide)))
-		s.server.sweeper.add(s)
+		s.limit.Store(int64(s.server.sweeper.limit))
 		f.bodiless = m.endOfStream || s.request != nil && s.request.Method() == http.MethodHead
 		s.newResponse(m)
 		return nil
@@ -200,7 +199,7 @@ func (s *stream) answered(side side) {
 	k := s.auto.owes(side)
 	s.send()
 	s.auto.answered(side)
-	s.extended[side] = false
+	s.settle(side)
 	f := &s.flows[responseSide]
 	buffers := s.auto.sides[responseSide].mode == modeBuffered || s.auto.sides[responseSide].mode == modeBufferedPartial
 	// While Envoy buffers a body it holds the headers, and takes a reply.

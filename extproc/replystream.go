@@ -21,7 +21,7 @@ func (s *stream) OpenReply(r *exchange.Reply) (exchange.ReplyBody, error) {
 		return nil, unmet("a streamed reply after the request was released")
 	}
 	s.outcome.Reply, s.outcome.Status = r, r.Status()
-	s.limit.Store(0) // it takes the time that it takes
+	s.unbounded()
 	if !s.auto.mute {
 		out := appendReplyHeaders(s.out[:0], r, s.filter.MutateAll)
 		if len(s.metadata) > 0 {

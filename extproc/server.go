@@ -3,6 +3,7 @@ package extproc
 import (
 	"context"
 	"log/slog"
+	"math"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -25,6 +26,7 @@ type Server struct {
 	release   func()
 	observe   func(exchange.Outcome)
 	declared  declaration
+	keepAlive time.Duration
 }
 
 // An Option changes a Server.
@@ -63,9 +65,17 @@ const DefaultDeadline = 10 * time.Second
 // methods; time spent in Next doesn't count. Past it the client gets the failure verdict and Process's
 // context is cancelled. It should be shorter than the filter's message_timeout; in body mode
 // FULL_DUPLEX_STREAMED, where Envoy has no timer, nothing else ends a hung exchange. The default is
-// [DefaultDeadline], zero or less is none, and it is kept to within a fifth. Where the filter's
-// message_timeout is known ([exchange.FilterInfo.Timeout]) and three quarters of it are shorter, they count.
+// [DefaultDeadline], zero or less is none, and it is kept to within a fifth.
+//
+// Where the filter's message_timeout is known ([exchange.FilterInfo.Timeout]), each message has to be answered
+// within three quarters of it, too, however often Process calls. [WithKeepAlive] is about more.
 func WithDeadline(d time.Duration) Option { return option(func(s *Server) { s.sweeper.limit = d }) }
+
+// WithKeepAlive bounds how much longer Envoy is asked to wait when a processor is about to exceed the filter's
+// message_timeout and the filter is known to allow it ([exchange.FilterInfo.MaxTimeout]): that is done once for
+// each message, in place of the failure verdict, which comes at three quarters of the additional time. Without
+// the option it is as long as the filter allows; with zero nothing is asked for. [WithDeadline] bounds the whole.
+func WithKeepAlive(d time.Duration) Option { return option(func(s *Server) { s.keepAlive = d }) }
 
 // NewServer returns a Server for p. If p is an [exchange.NeedsProcessor], an exchange of a filter that is known
 // not to give what it declares gets the failure verdict before p sees it: the Outcome's Err is an
@@ -73,8 +83,8 @@ func WithDeadline(d time.Duration) Option { return option(func(s *Server) { s.sw
 func NewServer(p exchange.Processor, opts ...Option) *Server {
 	s := &Server{
 		processor: p, log: slog.Default(), name: "processor", failure: failureReply,
-		sweeper: sweeper{limit: DefaultDeadline},
-		admit:   func() error { return nil }, release: func() {},
+		sweeper: sweeper{limit: DefaultDeadline}, keepAlive: math.MaxInt64,
+		admit: func() error { return nil }, release: func() {},
 	}
 	for _, o := range opts {
 		o.apply(s)

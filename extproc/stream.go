@@ -68,12 +68,15 @@ type stream struct {
 	broken    error   // what went wrong with a body, whatever Process makes of it
 
 	// busy is the time since when Process's own code runs, in nanoseconds since 1970; inside while the
-	// engine runs, and swept once the sweeper has taken the exchange over, which is final. Who moves it
-	// away from a time may use the stream.
+	// engine runs, paused while the sweeper has Envoy wait for longer, and swept once the sweeper has taken
+	// the exchange over, which is final. Who moves it away from a time may use the stream.
 	busy atomic.Int64
 	// limit is how long Process may keep the exchange waiting, in nanoseconds; 0 is for ever.
-	limit   atomic.Int64
-	watched bool // the sweeper looks at limit
+	limit atomic.Int64
+	// asked is since when a side's oldest unanswered message is in Process's hands, and due when Envoy has to
+	// have the answer; 0 is neither. Both are as busy.
+	asked, due [2]atomic.Int64
+	watched    bool // the sweeper looks at limit
 	// sweeping is held by the sweeper while it sends.
 	sweeping sync.Mutex
 
@@ -83,6 +86,7 @@ type stream struct {
 const (
 	inside = 0
 	swept  = -1
+	paused = -2
 )
 
 var (
@@ -126,15 +130,15 @@ func (s *stream) run() error {
 	}
 	s.flows[requestSide].bodiless = m.endOfStream
 	s.newRequest(m)
-	return s.serve(requestSide, func(ctx context.Context) error {
+	return s.serve(func(ctx context.Context) error {
 		s.own.exchange.Init(s.request, s)
 		return s.server.processor.Process(ctx, &s.own.exchange)
 	})
 }
 
-// serve has the Processor's process see the exchange, of which that side has come, and ends it.
-func (s *stream) serve(side side, process func(context.Context) error) error {
-	s.limit.Store(int64(s.patience(side)))
+// serve has the Processor's process see the exchange, and ends it.
+func (s *stream) serve(process func(context.Context) error) error {
+	s.limit.Store(int64(s.server.sweeper.limit))
 	s.leave()
 	s.server.sweeper.add(s)
 	defer s.server.sweeper.remove(s)
@@ -261,13 +265,24 @@ func (s *stream) enter() error {
 // reenter gives control back to the engine, unless the sweeper has it.
 func (s *stream) reenter() bool {
 	for {
-		now := s.busy.Load()
-		if now == swept {
+		switch since := s.since(); {
+		case since == swept:
 			return false
-		}
-		if s.busy.CompareAndSwap(now, inside) {
+		case s.busy.CompareAndSwap(since, inside):
+			s.outcome.Held += time.Duration(time.Now().UnixNano() - since)
 			return true
 		}
+	}
+}
+
+// since is the time since when Process runs, or swept.
+func (s *stream) since() int64 {
+	for {
+		since := s.busy.Load()
+		if since != paused {
+			return since
+		}
+		s.awaitSweeper()
 	}
 }
 
@@ -286,7 +301,11 @@ func (s *stream) fail(err error) error {
 }
 
 // leave gives control to Process's code.
-func (s *stream) leave() { s.busy.Store(time.Now().UnixNano()) }
+func (s *stream) leave() {
+	now := time.Now().UnixNano()
+	s.mark(now)
+	s.busy.Store(now)
+}
 
 // logPanic logs the stack, and the panic's text only where the runtime wrote it: user code's may quote
 // what a client sent.

@@ -16,10 +16,10 @@ type sweeper struct {
 	every   time.Duration
 }
 
-// add watches a stream that has a limit, unless it does so already.
+// add watches a stream whose time is bounded.
 func (w *sweeper) add(s *stream) {
-	limit := time.Duration(s.limit.Load())
-	if limit <= 0 || s.watched {
+	bound := s.bound()
+	if bound <= 0 {
 		return
 	}
 	s.watched = true
@@ -29,7 +29,7 @@ func (w *sweeper) add(s *stream) {
 		w.streams = map[*stream]struct{}{}
 	}
 	w.streams[s] = struct{}{}
-	every := max(limit/5, time.Millisecond)
+	every := max(bound/5, time.Millisecond)
 	switch {
 	case w.tick == nil:
 		w.tick, w.every = time.NewTicker(every), every
@@ -72,20 +72,36 @@ func (w *sweeper) run(tick *time.Ticker) {
 	}
 }
 
-// overdue takes the exchange from its Process if that has run for longer than its limit. From then on no
-// other goroutine sends: Process's calls fail, and its return waits for the sweeper.
+// overdue takes the exchange from its Process if that has run for longer than it may. If only Envoy's patience
+// runs out, and can be had longer, it is asked for, once, and Process keeps the exchange. Else no other
+// goroutine sends from then on: Process's calls fail, and its return waits for the sweeper.
 func (s *stream) overdue(now time.Time) bool {
-	since, limit := s.busy.Load(), s.limit.Load()
-	if since <= inside || limit <= 0 || since > now.UnixNano()-limit {
+	since, at := s.busy.Load(), now.UnixNano()
+	if since <= inside {
+		return false
+	}
+	limit := s.limit.Load()
+	late := limit > 0 && since <= at-limit
+	if !late && !s.pressed(at) {
 		return false
 	}
 	s.sweeping.Lock()
-	if !s.busy.CompareAndSwap(since, swept) {
+	if !s.busy.CompareAndSwap(since, paused) {
 		s.sweeping.Unlock()
 		return false
 	}
-	s.server.log.Error("processor is too slow", "processor", s.server.name, "response_started", s.started)
 	// Sending may block on flow control, which must not hold up the other exchanges.
+	if !late && s.extensible() {
+		go func() {
+			defer s.sweeping.Unlock()
+			s.keepAlive(now)
+			s.busy.Store(since)
+		}()
+		return false
+	}
+	s.busy.Store(swept)
+	s.outcome.Held += time.Duration(at - since)
+	s.server.log.Error("processor is too slow", "processor", s.server.name, "response_started", s.started)
 	go func() {
 		defer s.sweeping.Unlock()
 		if !s.started && !s.auto.replied && !s.ended {

@@ -58,6 +58,7 @@ func (r *recorder) Attribute(string) (string, bool)        { return "", false }
 func (r *recorder) OnComplete(func(sdk.Outcome))           {}
 func (r *recorder) Filter() sdk.FilterInfo                 { return sdk.FilterInfo{} }
 func (r *recorder) ExtendTimeout(time.Duration) error      { return nil }
+func (r *recorder) Deadline() (time.Time, bool)            { return time.Time{}, false }
 func (r *recorder) Base() exchange.Host                    { return r }
 func (r *recorder) OpenReply(*sdk.Reply) (exchange.ReplyBody, error) {
 	return nil, sdk.ErrNeeds

@@ -8,6 +8,7 @@ import (
 
 	"github.com/andybalholm/brotli"
 	"github.com/klauspost/compress/gzip"
+	"github.com/klauspost/compress/zlib"
 	"github.com/klauspost/compress/zstd"
 )
 
@@ -16,7 +17,13 @@ const (
 	Gzip   = "gzip"
 	Brotli = "br"
 	Zstd   = "zstd"
+	// Deflate is zlib's format (RFC 1950). What is decoded may lack its frame, as some senders have it (RFC
+	// 9110 section 8.4.1.2).
+	Deflate = "deflate"
 )
+
+// known are all of them, as an accept-encoding says it.
+const known = Gzip + ", " + Brotli + ", " + Zstd + ", " + Deflate
 
 // codings splits a content-encoding's value into what was applied, in that order.
 func codings(value string) ([]string, error) {
@@ -26,7 +33,7 @@ func codings(value string) ([]string, error) {
 		case "", "identity":
 		case "x-gzip":
 			list = append(list, Gzip)
-		case Gzip, Brotli, Zstd:
+		case Gzip, Brotli, Zstd, Deflate:
 			list = append(list, name)
 		default:
 			return nil, fmt.Errorf("%w %q", ErrCoding, name)
@@ -61,8 +68,9 @@ func (r *zstdReader) reset(src io.Reader) error { return r.Reset(src) }
 var nothing = strings.NewReader("")
 
 var decompressors = map[string]*sync.Pool{
-	Gzip:   {New: func() any { return new(gzipReader) }},
-	Brotli: {New: func() any { return newBrotliReader() }},
+	Gzip:    {New: func() any { return new(gzipReader) }},
+	Brotli:  {New: func() any { return newBrotliReader() }},
+	Deflate: {New: func() any { return newDeflateReader() }},
 	Zstd: {New: func() any {
 		r, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true), zstd.WithDecoderMaxWindow(maxWindow))
 		if err != nil {
@@ -90,6 +98,13 @@ const (
 var compressors = map[string]*sync.Pool{
 	Gzip: {New: func() any {
 		w, err := gzip.NewWriterLevel(io.Discard, gzipLevel)
+		if err != nil {
+			panic(err) // of a constant level
+		}
+		return w
+	}},
+	Deflate: {New: func() any {
+		w, err := zlib.NewWriterLevel(io.Discard, gzipLevel)
 		if err != nil {
 			panic(err) // of a constant level
 		}

@@ -2,6 +2,7 @@ package body_test
 
 import (
 	"bytes"
+	"compress/flate"
 	"errors"
 	"fmt"
 	"io"
@@ -15,7 +16,7 @@ import (
 	"github.com/gatehouse-proxy/gatehouse/sdk/body"
 )
 
-var everyCoding = []string{body.Gzip, body.Brotli, body.Zstd}
+var everyCoding = []string{body.Gzip, body.Brotli, body.Zstd, body.Deflate}
 
 // run returns what fn makes of in.
 func run(fn body.Func, in io.Reader) (string, error) {
@@ -60,7 +61,7 @@ func prose(size int) string {
 
 func TestWhatIsCompressedComesBack(t *testing.T) {
 	t.Parallel()
-	for _, encoding := range []string{"gzip", "x-gzip", "br", "zstd", "GZip", "identity, br", "zstd, gzip", "br,zstd", "", "identity"} {
+	for _, encoding := range []string{"gzip", "x-gzip", "br", "zstd", "GZip", "identity, br", "zstd, gzip", "br,zstd", "deflate", "gzip, Deflate", "", "identity"} {
 		for _, size := range []int{0, 1, 20_000, 1 << 20} {
 			text := prose(size)
 			var codings []string
@@ -187,7 +188,7 @@ func TestBombsAreStopped(t *testing.T) {
 
 func TestCodingsThatNobodyKnows(t *testing.T) {
 	t.Parallel()
-	for _, encoding := range []string{"deflate", "compress", "gzip, rot13", "gzip, gzip, gzip", "gzip;q=1"} {
+	for _, encoding := range []string{"compress", "gzip, rot13", "gzip, gzip, gzip", "gzip;q=1"} {
 		if _, err := body.Decoder(encoding, body.Limit{}); !errors.Is(err, body.ErrCoding) {
 			t.Errorf("%q: %v", encoding, err)
 		}
@@ -269,4 +270,29 @@ func FuzzDecoder(f *testing.F) {
 			t.Fatalf("%s: whole %d bytes, %v; in pieces %d bytes, %v", coding, len(whole), err, len(pieces), err2)
 		}
 	})
+}
+
+// TestDeflateWithoutItsFrame: some senders mean the bare format (RFC 9110 section 8.4.1.2).
+func TestDeflateWithoutItsFrame(t *testing.T) {
+	t.Parallel()
+	for _, size := range []int{0, 1, 100, 20_000} {
+		text := prose(size)
+		var bare bytes.Buffer
+		w, err := flate.NewWriter(&bare, flate.BestCompression)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = io.WriteString(w, text)
+		if err := errors.Join(err, w.Close()); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := run(decoder(t, body.Deflate, body.Limit{}), iotest.OneByteReader(bytes.NewReader(bare.Bytes()))); err != nil || got != text {
+			t.Errorf("%d bytes: %d bytes, %v", size, len(got), err)
+		}
+		for name, broken := range map[string]string{"cut": bare.String()[:bare.Len()-1], "more": bare.String() + "and more"} {
+			if _, err := run(decoder(t, body.Deflate, body.Limit{}), strings.NewReader(broken)); !errors.Is(err, body.ErrCorrupt) {
+				t.Errorf("%d bytes, %s: %v", size, name, err)
+			}
+		}
+	}
 }

@@ -131,25 +131,25 @@ func encode(b *exchange.Body, list []string, flush bool) {
 // upstream answers in one that [DecodeResponse] and [EditResponse] can take off. A request that accepts
 // any coding, or names none that is known, accepts only "identity" afterwards.
 func AcceptKnown(r *exchange.Request) {
-	var known []string
+	var kept []string
 	for member := range strings.SplitSeq(strings.Join(r.Header.Values("accept-encoding"), ","), ",") {
 		name, _, _ := strings.Cut(member, ";")
 		switch strings.ToLower(strings.TrimSpace(name)) {
-		case Gzip, "x-gzip", Brotli, Zstd, "identity":
-			known = append(known, strings.TrimSpace(member))
+		case Gzip, "x-gzip", Brotli, Zstd, Deflate, "identity":
+			kept = append(kept, strings.TrimSpace(member))
 		}
 	}
-	if known == nil {
-		known = []string{"identity"}
+	if kept == nil {
+		kept = []string{"identity"}
 	}
-	r.Header.Set("accept-encoding", strings.Join(known, ", "))
+	r.Header.Set("accept-encoding", strings.Join(kept, ", "))
 }
 
 func requestCodings(r *exchange.Request) ([]string, error) {
 	list, err := codings(strings.Join(r.Header.Values("content-encoding"), ","))
 	if err != nil {
 		reply := exchange.Deny(http.StatusUnsupportedMediaType, "content-encoding is not supported")
-		reply.Header = http.Header{"Accept-Encoding": {Gzip + ", " + Brotli + ", " + Zstd}}
+		reply.Header = http.Header{"Accept-Encoding": {known}}
 		reply.Cause = err
 		return nil, reply
 	}

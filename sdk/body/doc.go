@@ -1,6 +1,6 @@
 // Package body has what processors do to bodies as they pass: decompress and compress, read server-sent
-// events and JSON lines, rewrite JSON in place. All of it streams, in memory that doesn't grow with the
-// body, and is made for [exchange.Body.Transform] and [exchange.Body.Observe]:
+// events, JSON lines and multipart bodies, rewrite JSON in place. All of it streams, in memory that doesn't
+// grow with the body, and is made for [exchange.Body.Transform] and [exchange.Body.Observe]:
 //
 //	redact, err := body.RewriteJSON(body.ReplaceJSON("/customer/iban", []byte(`"***"`)))
 //	…

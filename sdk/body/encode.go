@@ -11,7 +11,7 @@ import (
 	"github.com/gatehouse-proxy/gatehouse/exchange"
 )
 
-// Encoder compresses with one coding: Gzip, Brotli or Zstd, else it is [ErrCoding]. With flush each chunk
+// Encoder compresses with one coding: Gzip, Brotli, Zstd or Deflate, else it is [ErrCoding]. With flush each chunk
 // goes out as it came in, at some cost of compression.
 func Encoder(coding string, flush bool) (Func, error) {
 	if compressors[coding] == nil {
@@ -22,7 +22,8 @@ func Encoder(coding string, flush bool) (Func, error) {
 
 // Compression says which responses [EncodeResponse] compresses. The zero value has the defaults.
 type Compression struct {
-	// Codings are those to choose from, the dearest to the server first; nil is br, zstd, gzip.
+	// Codings are those to choose from, the dearest to the server first; nil is br, zstd, gzip: what takes
+	// deflate takes gzip.
 	Codings []string
 	// MinSize is the content-length below which it isn't worth it, in bytes; 0 is 1024. A body of unknown
 	// length is worth it.

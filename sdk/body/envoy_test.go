@@ -106,7 +106,7 @@ func TestToolsThroughEnvoy(t *testing.T) {
 			if err != nil {
 				return err
 			}
-			_, err = body.EncodeResponse(x.Request, resp, body.Compression{MinSize: 1})
+			_, err = body.EncodeResponse(x.Request, resp, body.Compression{MinSize: 1, Codings: everyCoding})
 			return err
 		},
 		"/cap": func(_ context.Context, x *sdk.Exchange) error {
@@ -296,5 +296,45 @@ func TestASlowUpstreamSlowsTheSender(t *testing.T) {
 	close(reading)
 	if got, want := <-done, fmt.Sprint(size, nil); got != want {
 		t.Errorf("upstream got %s, want %s", got, want)
+	}
+}
+
+// TestFormsThroughEnvoy: the parts of a form are judged while it is held, or counted as they pass.
+func TestFormsThroughEnvoy(t *testing.T) {
+	t.Parallel()
+	counted := make(chan string, 1)
+	url := gateway(t, func(ctx context.Context, x *sdk.Exchange) error {
+		kind := x.Request.Header.Get("content-type")
+		if x.Request.Path() == "/observed" {
+			x.Request.Body.Observe(func(src io.Reader) error {
+				seen, err := partsOf(src, kind, body.PartLimit{})
+				counted <- fmt.Sprint(len(seen), err)
+				return err
+			})
+			return nil
+		}
+		for part, err := range body.Parts(&x.Request.Body, kind, body.PartLimit{}) {
+			if err != nil {
+				return err
+			}
+			if strings.HasSuffix(part.FileName(), ".txt") {
+				return sdk.Deny(http.StatusUnprocessableEntity, "no text")
+			}
+		}
+		return nil
+	}, func(w http.ResponseWriter, r *http.Request) {
+		if n, err := io.Copy(io.Discard, r.Body); err == nil {
+			fmt.Fprint(w, n)
+		}
+	})
+	text, kind := form(t, prose(300_000))
+	if a, got := post(t, url+"/held", strings.NewReader(text), "Content-Type", kind); a.StatusCode != http.StatusUnprocessableEntity || got != "no text" {
+		t.Errorf("held: %d %q", a.StatusCode, got)
+	}
+	if a, got := post(t, url+"/observed", strings.NewReader(text), "Content-Type", kind); a.StatusCode != http.StatusOK || got != fmt.Sprint(len(text)) {
+		t.Errorf("observed: %d %q", a.StatusCode, got)
+	}
+	if got, want := <-counted, fmt.Sprint(300_000+len("name||ada;empty||;upload|notes.txt|;"), nil); got != want {
+		t.Errorf("observed %s, want %s", got, want)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"net/http"
 	"os"
 	"strings"
 
@@ -105,5 +106,21 @@ func ExampleEncodeResponse() {
 		}
 		_, err = body.EncodeResponse(x.Request, resp, body.Compression{})
 		return err
+	}))
+}
+
+// Files of a form are judged while the whole is held: none of it has reached the upstream when one is refused.
+func ExampleParts() {
+	sdk.Main(sdk.ProcessorFunc(func(ctx context.Context, x *sdk.Exchange) error {
+		x.Request.Body.Limit(8 << 20)
+		for part, err := range body.Parts(&x.Request.Body, x.Request.Header.Get("content-type"), body.PartLimit{Parts: 20}) {
+			if err != nil {
+				return err
+			}
+			if strings.HasSuffix(part.FileName(), ".exe") {
+				return sdk.Deny(http.StatusUnprocessableEntity, "no programs")
+			}
+		}
+		return nil
 	}))
 }

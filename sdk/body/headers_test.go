@@ -37,12 +37,12 @@ func TestRequestsAreDecoded(t *testing.T) {
 	if got := bytesOf(t, &r.Body); got != "hello" || r.Header.Has("content-encoding") || r.Header.Has("content-digest") {
 		t.Errorf("%q, %v", got, r.Header.HTTP())
 	}
-	r = newRequest("POST", "x", exchange.Field{Name: "content-encoding", Value: "deflate"})
+	r = newRequest("POST", "x", exchange.Field{Name: "content-encoding", Value: "compress"})
 	var reply *exchange.Reply
 	if err := body.DecodeRequest(r, body.Limit{}); !errors.As(err, &reply) || reply.Code != 415 || !strings.Contains(reply.Header.Get("Accept-Encoding"), "br") {
 		t.Errorf("unknown coding: %v", err)
 	}
-	if r.Header.Get("content-encoding") != "deflate" {
+	if r.Header.Get("content-encoding") != "compress" {
 		t.Error("an unknown coding was taken from the headers")
 	}
 }
@@ -165,9 +165,9 @@ func TestWhichResponsesAreCompressed(t *testing.T) {
 func TestUnknownCodingsAreNotAccepted(t *testing.T) {
 	t.Parallel()
 	for accept, want := range map[string]string{
-		"gzip, deflate, br, zstd":   "gzip, br, zstd",
-		"deflate;q=1, GZip;q=0.5":   "GZip;q=0.5",
-		"deflate":                   "identity",
+		"gzip, deflate, br, zstd":   "gzip, deflate, br, zstd",
+		"compress;q=1, GZip;q=0.5":  "GZip;q=0.5",
+		"compress":                  "identity",
 		"*":                         "identity",
 		"br;q=0, *;q=0.5":           "br;q=0",
 		"identity;q=0.1, x-gzip":    "identity;q=0.1, x-gzip",

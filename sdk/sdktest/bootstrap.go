@@ -29,15 +29,16 @@ func (e *RealEnvoy) bootstrap() string {
 			"name": name, "connect_timeout": "5s",
 			"typed_extension_protocol_options": object{"envoy.extensions.upstreams.http.v3.HttpProtocolOptions": object{
 				"@type":                typePrefix + "envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
-				"explicit_http_config": object{"http2_protocol_options": object{}},
+				"explicit_http_config": object{"http2_protocol_options": object{"allow_connect": true}},
 			}},
 			"load_assignment": object{"cluster_name": name, "endpoints": []any{object{"lb_endpoints": []any{object{
 				"endpoint": object{"address": object{"pipe": object{"path": filepath.Join(e.dir, socket)}}},
 			}}}}},
 		}
 	}
-	clusters := make([]any, 0, 3+mortals)
+	clusters := make([]any, 0, 4+mortals)
 	clusters = append(clusters, cluster("processor", "processor"), cluster("nobody", "nobody"), cluster("upstream", "upstream"))
+	clusters = append(clusters, overHTTP1(cluster("upstream1", "upstream1")))
 	for i := range mortals {
 		name := fmt.Sprintf("mortal%d", i+1)
 		clusters = append(clusters, cluster(name, name))
@@ -48,7 +49,7 @@ func (e *RealEnvoy) bootstrap() string {
 			"resource_api_version": "V3",
 			"path_config_source":   object{"path": filepath.Join(e.dir, "lds.json")},
 		}},
-		"static_resources": object{"clusters": clusters},
+		"static_resources": object{"clusters": clusters, "listeners": []any{e.barrierListener()}},
 		// Whoever asks for a counter has all of them looked through.
 		"stats_config": object{"stats_matcher": object{"inclusion_list": object{"patterns": []any{object{"prefix": "http.x.ext_proc."}}}}},
 	}
@@ -94,11 +95,12 @@ func (e *RealEnvoy) listener(id int, f Filter, cluster string) (string, error) {
 		}})
 	manager := object{
 		"@type":       typePrefix + "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
-		"stat_prefix": "x", "codec_type": "HTTP2", "generate_request_id": false, "use_remote_address": false,
-		"server_header_transformation": "PASS_THROUGH", "http2_protocol_options": object{"initial_stream_window_size": f.bufferLimit()},
-		"route_config": object{"virtual_hosts": []any{route}},
-		"http_filters": filters,
-		"access_log":   []any{e.accessLog(tag, f)},
+		"stat_prefix": "x", "codec_type": f.codec(), "generate_request_id": false, "use_remote_address": false,
+		"server_header_transformation": "PASS_THROUGH", "http2_protocol_options": object{"initial_stream_window_size": f.bufferLimit(), "allow_connect": true},
+		"upgrade_configs": []any{object{"upgrade_type": "websocket"}, object{"upgrade_type": "CONNECT"}},
+		"route_config":    object{"virtual_hosts": []any{route}},
+		"http_filters":    filters,
+		"access_log":      []any{e.accessLog(tag, f)},
 	}
 	out := object{
 		"@type": typePrefix + "envoy.config.listener.v3.Listener", "name": "x" + tag,
@@ -113,10 +115,10 @@ func (e *RealEnvoy) listener(id int, f Filter, cluster string) (string, error) {
 // route sends all to the upstream. Whoever asks for it by header gets another route, which shows whether the
 // route was chosen again.
 func (e *RealEnvoy) route(tag string, f Filter) (object, error) {
-	always := object{"name": "first", "match": object{"prefix": "/"}, "route": object{"cluster": "upstream", "timeout": "0s"}}
+	always := object{"name": "first", "match": object{"prefix": "/"}, "route": f.upstream()}
 	again := object{"name": "again", "match": object{"prefix": "/", "headers": []any{
 		object{"name": "x-reroute", "string_match": object{"exact": "yes"}},
-	}}, "route": object{"cluster": "upstream", "timeout": "0s"}}
+	}}, "route": f.upstream()}
 	if c := f.RouteConfig(); c != nil {
 		config, err := typed(c)
 		if err != nil {
@@ -125,7 +127,7 @@ func (e *RealEnvoy) route(tag string, f Filter) (object, error) {
 		always["typed_per_filter_config"] = object{filterName: config}
 	}
 	return object{
-		"name": "all", "domains": []any{"*"}, "routes": []any{again, always},
+		"name": "all", "domains": []any{"*"}, "routes": []any{f.connectRoute(), again, always},
 		"request_headers_to_add": []any{object{"header": object{"key": exchangeKey, "value": tag}}},
 	}, nil
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"maps"
 	"net"
 	"os"
@@ -23,6 +24,7 @@ import (
 
 	"github.com/gatehouse-proxy/gatehouse/internal/envoytest"
 	"github.com/gatehouse-proxy/gatehouse/sdk/sdktest/internal/emulate"
+	"github.com/gatehouse-proxy/gatehouse/sdk/sdktest/internal/h1"
 	"github.com/gatehouse-proxy/gatehouse/sdk/sdktest/internal/h2"
 	"github.com/gatehouse-proxy/gatehouse/sdk/sdktest/internal/link"
 )
@@ -38,6 +40,8 @@ type RealEnvoy struct {
 	last  atomic.Int64
 	// mortals counts the servers that are to die, each of which needs a cluster of its own.
 	mortals atomic.Int64
+
+	barrier *h2.Client // to a listener that every exchange's thread serves
 
 	mu        sync.Mutex
 	listeners map[int]string // JSON by exchange
@@ -60,8 +64,24 @@ func Envoy(t testing.TB) *RealEnvoy {
 	e.serve()
 	e.envoy = envoytest.Start(t, e.bootstrap(), "--drain-time-s", "1", "--file-flush-interval-msec", "10",
 		"--component-log-level", "ext_proc:error")
+	e.openBarrier()
 	return e
 }
+
+func (e *RealEnvoy) openBarrier() {
+	c, err := net.Dial("unix", filepath.Join(e.dir, "barrier"))
+	if err != nil {
+		e.t.Fatal(err)
+	}
+	if e.barrier, err = h2.NewClient(c); err != nil {
+		e.t.Fatal(err)
+	}
+	e.t.Cleanup(func() { _ = e.barrier.Close() })
+}
+
+// handled returns when Envoy has handled all that it has read. It has one worker, which takes one event
+// after another.
+func (e *RealEnvoy) handled() { e.barrier.Ping() }
 
 func (e *RealEnvoy) openLog() {
 	file, err := os.Create(filepath.Join(e.dir, "log"))
@@ -109,7 +129,12 @@ func (e *RealEnvoy) serve() {
 	if err != nil {
 		e.t.Fatal(err)
 	}
-	go h2.Serve(upstream, e.arrived)
+	go h2.Serve(upstream, func(s *h2.Stream, h []link.Field) link.End { return e.arrived(s, h) })
+	e.t.Cleanup(func() { _ = upstream.Close() })
+	if upstream, err = net.Listen("unix", filepath.Join(e.dir, "upstream1")); err != nil {
+		e.t.Fatal(err)
+	}
+	go h1.Serve(upstream, func(back *h1.Conn, h []link.Field) link.End { return e.arrived(back, h) }, e.handled)
 	e.t.Cleanup(func() { _ = upstream.Close() })
 }
 
@@ -122,14 +147,14 @@ func (e *RealEnvoy) dispatch(ss grpc.ServerStream) error {
 	return fmt.Errorf("no exchange %q", md.Get(exchangeKey))
 }
 
-func (e *RealEnvoy) arrived(s *h2.Stream, h []link.Field) link.End {
+func (e *RealEnvoy) arrived(back link.Sender, h []link.Field) link.End {
 	text, _ := link.Get(h, exchangeKey)
 	x := e.find(text)
 	if x == nil {
-		s.Reset()
+		back.Reset()
 		return nil
 	}
-	return x.upstream(s, h)
+	return x.upstream(back, h)
 }
 
 func (e *RealEnvoy) find(text string) *envoyExchange {
@@ -164,7 +189,8 @@ type envoyExchange struct {
 	id       int
 	serve    func(ss grpc.ServerStream) error
 	upstream func(back link.Sender, h []link.Field) link.End
-	client   *h2.Client
+	http1    bool
+	client   io.Closer
 	mortal   *grpc.Server // its own server, if that is to die
 	counted  string
 }
@@ -172,7 +198,7 @@ type envoyExchange struct {
 // carry is a carrier.
 func (e *RealEnvoy) carry(ctx context.Context, t testing.TB, f Filter, serve func(ss grpc.ServerStream) error) proxy {
 	t.Helper()
-	x := &envoyExchange{envoy: e, t: t, ctx: ctx, id: int(e.last.Add(1)), serve: serve}
+	x := &envoyExchange{envoy: e, t: t, ctx: ctx, id: int(e.last.Add(1)), serve: serve, http1: f.HTTP1}
 	x.counted = fmt.Sprintf("http.x.ext_proc.x%d.", x.id)
 	cluster := "processor"
 	switch {
@@ -219,9 +245,17 @@ func (x *envoyExchange) open(client link.End, upstream func(back link.Sender, h 
 	for {
 		c, err := (&net.Dialer{}).DialContext(x.ctx, "unix", x.socket())
 		if err == nil {
-			if x.client, err = h2.NewClient(c); err == nil {
-				return x.client.Open(client)
+			if x.http1 {
+				one := h1.Open(c, client, x.envoy.handled)
+				x.client = one
+				return one
 			}
+			two, failed := h2.NewClient(c)
+			if failed == nil {
+				x.client = two
+				return two.Open(client)
+			}
+			err = failed
 		}
 		select {
 		case <-tick.C:
@@ -246,7 +280,7 @@ func (x *envoyExchange) close() (report emulate.Report, err error) {
 	}
 	report.Details, report.Metadata = strings.ReplaceAll(record.Details, x.envoy.dir, ""), record.Metadata
 	report.Rerouted = record.Route == "again"
-	x.client.Close()
+	_ = x.client.Close()
 	e := x.envoy
 	e.mu.Lock()
 	delete(e.listeners, x.id)

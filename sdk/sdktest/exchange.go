@@ -22,7 +22,8 @@ const (
 	Late
 	// Flow is as fast as it goes, which is a race as in life.
 	Flow
-	// Interleaved keeps the request's last chunk, and its end, until the response has begun.
+	// Interleaved keeps the request's last chunk, and its end, until the response has begun; and a response's end
+	// until the client has all before it.
 	Interleaved
 )
 
@@ -30,7 +31,8 @@ const (
 type Request struct {
 	// Method is GET or, with a body, POST; Path is "/"; Authority is "test.example".
 	Method, Path, Authority string
-	// Header are the header lines; a name's values keep their order. No content-length is added.
+	// Header are the header lines; a name's values keep their order. No content-length is added. With "Expect" the
+	// body waits until the proxy has said anything.
 	Header http.Header
 	// Body are the chunks of the body; none is no body. An empty chunk is an empty DATA frame.
 	Body []string
@@ -39,6 +41,9 @@ type Request struct {
 	// SeparateEnd has the end come by itself, in an empty frame.
 	SeparateEnd bool
 	Pace        Pace
+	// Endless is a request that has no end, as after an upgrade: the client goes when the response has ended. With
+	// Pace Interleaved its last chunk comes when the response has begun.
+	Endless bool
 	// Abort has the client go away in place of the request's end.
 	Abort bool
 	// Patience is how long the client waits for the exchange to end before it goes away; zero is ten seconds.
@@ -62,7 +67,8 @@ type Response struct {
 	Early bool
 	// Abort has the upstream reset the stream in place of the response's end; with status -1 in place of all.
 	Abort bool
-	// Echo answers with the body that came, in one chunk, in place of Body.
+	// Echo answers with the body that came, in one chunk, in place of Body. An Endless one has come when all that
+	// the client sends has.
 	Echo bool
 	// Hang never answers.
 	Hang bool
@@ -82,12 +88,21 @@ func (r Request) fields() []link.Field {
 			method = http.MethodPost
 		}
 	}
-	return append([]link.Field{
-		{Name: ":method", Value: method},
-		{Name: ":path", Value: orElse(r.Path, "/")},
-		{Name: ":scheme", Value: "http"},
-		{Name: ":authority", Value: orElse(r.Authority, "test.example")},
-	}, lines(r.Header)...)
+	out := []link.Field{{Name: ":method", Value: method}}
+	protocol := r.Header.Get(":protocol") // of extended CONNECT (RFC 8441)
+	if method != http.MethodConnect || protocol != "" {
+		out = append(out, link.Field{Name: ":path", Value: orElse(r.Path, "/")}, link.Field{Name: ":scheme", Value: "http"})
+	}
+	if protocol != "" {
+		out = append(out, link.Field{Name: ":protocol", Value: protocol})
+	}
+	out = append(out, link.Field{Name: ":authority", Value: orElse(r.Authority, "test.example")})
+	for _, f := range lines(r.Header) {
+		if f.Name != ":protocol" {
+			out = append(out, f)
+		}
+	}
+	return out
 }
 
 func (r Response) fields() []link.Field {
@@ -116,17 +131,21 @@ func lines(h http.Header) (out []link.Field) {
 
 // together reports whether the message is to be in the proxy before it is answered.
 func together(p Pace, body []string) bool {
-	size := 0
+	return p == Together && size(body) <= togetherLimit
+}
+
+// size is how many bytes a body has.
+func size(body []string) (n int) {
 	for _, chunk := range body {
-		size += len(chunk)
+		n += len(chunk)
 	}
-	return p == Together && size <= togetherLimit
+	return n
 }
 
 // sendBody sends what follows the headers.
-func sendBody(to link.Sender, body []string, trailer http.Header, separateEnd, abort bool) {
+func sendBody(to link.Sender, body []string, trailer http.Header, separateEnd, abort, endless bool) {
 	for i, chunk := range body {
-		last := i == len(body)-1 && len(trailer) == 0 && !separateEnd && !abort
+		last := i == len(body)-1 && len(trailer) == 0 && !separateEnd && !abort && !endless
 		to.Data([]byte(chunk), last)
 	}
 	switch {

@@ -108,6 +108,8 @@ type Filter struct {
 	Dies int
 	// ReceiveLimit is the largest message, in bytes, that the processor's server receives; zero is 64 MiB.
 	ReceiveLimit int
+	// HTTP1 has client and upstream speak HTTP/1.1 in place of HTTP/2.
+	HTTP1 bool
 	// BufferLimit is per_connection_buffer_limit_bytes, in bytes; zero is Envoy's 1 MiB, and less than 65535
 	// doesn't exist over HTTP/2.
 	BufferLimit int

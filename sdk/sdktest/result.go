@@ -1,6 +1,7 @@
 package sdktest
 
 import (
+	"context"
 	"fmt"
 	"net/http"
 	"strconv"
@@ -108,15 +109,18 @@ func shown(body string) string {
 type recorder struct {
 	mu     sync.Mutex
 	m      Message
+	body   []byte
 	method string        // of the request that a response answers
+	asked  chan struct{} // an informational response, or what comes instead
 	begun  chan struct{} // headers
 	ended  chan struct{}
+	grown  chan struct{} // closed and made anew when the body grows
 	began  bool
 	over   bool
 }
 
 func newRecorder() *recorder {
-	return &recorder{begun: make(chan struct{}), ended: make(chan struct{}), m: Message{Header: http.Header{}, End: Hanging}}
+	return &recorder{asked: make(chan struct{}), begun: make(chan struct{}), ended: make(chan struct{}), grown: make(chan struct{}), m: Message{Header: http.Header{}, End: Hanging}}
 }
 
 func (r *recorder) Headers(h []link.Field, end bool) {
@@ -140,12 +144,18 @@ func (r *recorder) Headers(h []link.Field, end bool) {
 			}
 		}
 	}
-	if r.m.Status >= 100 && r.m.Status < 200 {
+	if r.m.Status >= 100 && r.m.Status < 200 && r.m.Status != http.StatusSwitchingProtocols {
+		if len(r.m.Interim) == 0 {
+			close(r.asked)
+		}
 		r.m.Interim, r.m.Status = append(r.m.Interim, r.m.Status), 0
 		return
 	}
 	if !r.began {
 		r.began = true
+		if len(r.m.Interim) == 0 {
+			close(r.asked)
+		}
 		close(r.begun)
 	}
 	if end {
@@ -168,9 +178,30 @@ func (r *recorder) Data(p []byte, end bool) {
 	if r.over {
 		return
 	}
-	r.m.Body += string(p)
+	r.body = append(r.body, p...)
+	close(r.grown)
+	r.grown = make(chan struct{})
 	if end {
 		r.end(Complete)
+	}
+}
+
+// await returns when n bytes of body have come, or no more will.
+func (r *recorder) await(ctx context.Context, n int) {
+	for {
+		r.mu.Lock()
+		enough, grown := len(r.body) >= n, r.grown
+		r.mu.Unlock()
+		if enough {
+			return
+		}
+		select {
+		case <-grown:
+		case <-r.ended:
+			return
+		case <-ctx.Done():
+			return
+		}
 	}
 }
 
@@ -215,7 +246,7 @@ func (r *recorder) fits() bool {
 		return true
 	}
 	n, err := strconv.Atoi(text)
-	return err == nil && n == len(r.m.Body)
+	return err == nil && n == len(r.body)
 }
 
 // message returns what was recorded so far.
@@ -223,6 +254,7 @@ func (r *recorder) message() *Message {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	m := r.m
+	m.Body = string(r.body)
 	m.Header, m.Trailer = m.Header.Clone(), m.Trailer.Clone()
 	return &m
 }

@@ -65,7 +65,7 @@ func run(t testing.TB, processor any, f Filter, r Request, c carrier) *Result {
 	defer cancel()
 	s := &session{
 		ctx:     ctx,
-		tap:     &tap{handle: handlerOf(t, processor), request: newGate(), response: newGate(), maxMessage: f.ReceiveLimit, dies: f.Dies},
+		tap:     &tap{handle: handlerOf(t, processor), endless: r.Endless, request: newGate(), response: newGate(), maxMessage: f.ReceiveLimit, dies: f.Dies},
 		request: r, client: newRecorder(), upstream: newRecorder(), asked: make(chan struct{}), answered: make(chan struct{}),
 	}
 	s.client.method = r.fields()[0].Value
@@ -111,9 +111,12 @@ func (s *session) send(ctx context.Context, to link.Sender) {
 	if !all {
 		s.tap.request.lift()
 	}
-	end := ends(r.Body, r.Trailer, r.SeparateEnd, r.Abort)
+	end := ends(r.Body, r.Trailer, r.SeparateEnd, r.Abort) && !r.Endless
 	to.Headers(r.fields(), end)
 	if !end {
+		if r.Header.Get("Expect") != "" {
+			s.await(ctx, s.client.asked)
+		}
 		if r.Pace == Late {
 			s.awaitHandled(ctx, 1)
 		}
@@ -122,17 +125,22 @@ func (s *session) send(ctx context.Context, to link.Sender) {
 				to.Data([]byte(chunk), false)
 			}
 			r.Body = r.Body[n-1:]
-			select {
-			case <-s.client.begun:
-			case <-s.client.ended:
-			case <-ctx.Done():
-			}
+			s.await(ctx, s.client.begun)
 		}
-		sendBody(to, r.Body, r.Trailer, r.SeparateEnd, r.Abort)
+		sendBody(to, r.Body, r.Trailer, r.SeparateEnd, r.Abort, r.Endless)
 	}
 	if all {
 		to.Sync()
 		s.tap.request.lift()
+	}
+}
+
+// await waits for what the client is to see, or for the end.
+func (s *session) await(ctx context.Context, event <-chan struct{}) {
+	select {
+	case <-event:
+	case <-s.client.ended:
+	case <-ctx.Done():
 	}
 }
 
@@ -164,6 +172,9 @@ func (s *session) respond(back link.Sender) {
 	if r.Hang {
 		return
 	}
+	if s.request.Endless && r.Early {
+		back.Headers(r.fields(), false)
+	}
 	if !r.Early {
 		select {
 		case <-s.upstream.ended:
@@ -173,6 +184,9 @@ func (s *session) respond(back link.Sender) {
 	}
 	if m := s.upstream.message(); !r.Early && m.End == Reset {
 		return
+	}
+	if s.request.Endless && r.Echo {
+		s.upstream.await(s.ctx, size(s.request.Body))
 	}
 	if r.Echo {
 		if body := s.upstream.message().Body; body != "" {
@@ -189,12 +203,16 @@ func (s *session) respond(back link.Sender) {
 	if r.Status >= 0 {
 		end := ends(r.Body, r.Trailer, r.SeparateEnd, r.Abort)
 		handled := s.proxy.handled()
-		back.Headers(r.fields(), end)
+		if !s.request.Endless || !r.Early {
+			back.Headers(r.fields(), end)
+		}
 		if !end && r.Pace == Late {
 			s.awaitHandled(s.ctx, handled+1)
 		}
-		if !end {
-			sendBody(back, r.Body, r.Trailer, r.SeparateEnd, r.Abort)
+		if r.Pace == Interleaved {
+			s.sendHeldEnd(back, r)
+		} else if !end {
+			sendBody(back, r.Body, r.Trailer, r.SeparateEnd, r.Abort, false)
 		}
 	} else {
 		back.Reset()
@@ -203,6 +221,13 @@ func (s *session) respond(back link.Sender) {
 		back.Sync()
 		s.tap.response.lift()
 	}
+}
+
+// sendHeldEnd sends a response's body, and its end once the client has that.
+func (s *session) sendHeldEnd(back link.Sender, r Response) {
+	sendBody(back, r.Body, nil, false, false, true)
+	s.client.await(s.ctx, size(r.Body))
+	sendBody(back, nil, r.Trailer, true, r.Abort, false)
 }
 
 // wait returns when the client has its response, or gives up.
@@ -293,11 +318,21 @@ func (a *asked) Trailers(h []link.Field) { a.end.Trailers(h) }
 func (a *asked) Reset()                  { a.end.Reset() }
 
 func (e *emulation) open(client link.End, upstream func(back link.Sender, h []link.Field) link.End) link.Sender {
-	e.emulator = emulate.Start(e.ctx, emulate.Config{
+	config := emulate.Config{
 		Filter: e.filter.Config("processor"), Route: e.filter.RouteConfig(), BufferLimit: e.filter.bufferLimit(),
-		Metadata: e.filter.Metadata, Conn: e.connection, Client: client, Upstream: &asked{emulation: e, upstream: upstream},
-	})
-	return e.emulator.Downstream()
+		Metadata: e.filter.Metadata, Conn: e.connection, HTTP1: e.filter.HTTP1,
+		Client: client, Upstream: &asked{emulation: e, upstream: upstream},
+	}
+	var from link.Sender
+	if e.filter.HTTP1 {
+		config.Client, from = wireClient(client, func() link.Sender { return e.emulator.Downstream() })
+		config.Upstream = wireUpstream(upstream, func() link.Sender { return e.emulator.Upstream() })
+	}
+	e.emulator = emulate.Start(e.ctx, config)
+	if from == nil {
+		from = e.emulator.Downstream()
+	}
+	return from
 }
 
 func (e *emulation) handled() uint64 { return e.emulator.Handled() }

@@ -92,6 +92,7 @@ func (g *gate) lift() { g.once.Do(func() { close(g.open) }) }
 type tap struct {
 	handle            handler
 	request, response *gate
+	endless           bool // the body follows the response's headers
 	maxMessage        int
 	dies              int    // after so many messages
 	die               func() // ends the server
@@ -174,7 +175,7 @@ func (s *tapped) RecvMsg(m any) error {
 	if limit := s.tap.maxMessage; limit > 0 && proto.Size(request) > limit {
 		return status.Errorf(codes.ResourceExhausted, "grpc: received message larger than max (%d vs. %d)", proto.Size(request), limit)
 	}
-	s.response = s.response || isResponse(request)
+	s.response = s.response || isResponse(request) && (!s.tap.endless || request.GetResponseBody() != nil)
 	s.tap.note(frame{request: request})
 	if s.received++; s.received == s.tap.dies {
 		_ = s.hold()

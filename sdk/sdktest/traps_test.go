@@ -263,7 +263,7 @@ func localTraps() []conform {
 			if phase == "after the headers" {
 				gone = sdktest.Request{Abort: true, Upstream: sdktest.Response{Hang: true}}
 			}
-			out = append(out, trap("ClientGone, "+m.name+", "+phase, script{}.processor(), f, gone).loose("the client goes when it goes"))
+			out = append(out, trap("ClientGone, "+m.name+", "+phase, script{}.processor(), f, patient(gone)).loose("the client goes when it goes"))
 		}
 	}
 	return out

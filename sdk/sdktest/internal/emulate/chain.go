@@ -31,6 +31,7 @@ type shared struct {
 	over           bool
 	upstreamAsked  bool
 	upstreamClosed bool
+	sized          bool // the response came with a content-length
 	begun          bool // the response has gone to the client
 	method         string
 	grpcRequest    bool
@@ -110,7 +111,7 @@ func (x *exit) Headers(h []link.Field, end bool) {
 		s.cfg.Upstream.Headers(h, end)
 	} else {
 		s.begun = true
-		s.cfg.Client.Headers(hopFree(h), end)
+		s.cfg.Client.Headers(s.closing(hopFree(h)), end)
 	}
 	x.finish(end)
 }
@@ -198,7 +199,7 @@ func (e *Emulator) inlet(request bool) link.End {
 }
 
 func (n inlet) Headers(_ []link.Field, end bool) {
-	n.d.told = end
+	n.d.told, n.d.bare = end, end
 	n.d.headersIn(end)
 }
 

@@ -56,6 +56,7 @@ type direction struct {
 
 	// The manager's part.
 	told        bool // that the message ends, with what it was given last
+	bare        bool // it ended with the headers
 	stopped     bool // iteration
 	headersOut  bool
 	endOut      bool
@@ -126,7 +127,7 @@ func (d *direction) resume() {
 	d.stopped = false
 	atEnd := d.ended
 	hadTrailers := d.trailed
-	d.passHeaders(atEnd && !d.buffered && !hadTrailers)
+	d.passHeaders(d.bare && !d.buffered)
 	if d.buffered {
 		p := d.buffer
 		d.buffer, d.buffered = nil, false

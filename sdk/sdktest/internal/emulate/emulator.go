@@ -29,6 +29,8 @@ type Config struct {
 	Inner *Inner
 	// Conn leads to the processor.
 	Conn grpc.ClientConnInterface
+	// HTTP1 says that client and upstream speak HTTP/1.1, which shows in details.
+	HTTP1 bool
 	// Client takes the response, Upstream the request.
 	Client, Upstream link.End
 }

@@ -66,6 +66,9 @@ func (n *entry) Reset() {
 		}
 		if n.request {
 			n.s.details = "http2.remote_reset" // the client has gone
+			if n.s.cfg.HTTP1 {
+				n.s.details = "downstream_remote_disconnect"
+			}
 			n.s.destroy()
 			return
 		}
@@ -103,6 +106,7 @@ func (s *shared) requestHeaders(h []link.Field, end bool) {
 	}
 	s.up.whole, s.up.ended = end, end
 	s.up.fields = append(append([]link.Field{}, h...), link.Field{Name: "x-forwarded-proto", Value: "http"})
+	s.up.fields = s.fromClient(s.up.fields)
 	s.entrance(true).Headers(s.up.fields, end)
 }
 
@@ -115,6 +119,7 @@ func (s *shared) responseHeaders(h []link.Field, end bool) {
 	}
 	s.down.whole, s.down.ended = end, end
 	s.down.fields = append([]link.Field{}, h...)
+	_, s.sized = link.Get(h, "content-length")
 	s.details = "via_upstream"
 	s.entrance(false).Headers(s.down.fields, end)
 }
@@ -125,14 +130,16 @@ func (s *shared) upstreamReset() {
 		return
 	}
 	s.upstreamClosed = true
-	const text = "upstream connect error or disconnect/reset before headers. reset reason: remote reset"
+	code, reason := s.brokenOff()
+	text := "upstream connect error or disconnect/reset before headers. reset reason: " + reason
+	reason = strings.ReplaceAll(reason, " ", "_")
 	if s.down.fields != nil {
-		s.reply(localReply{code: 503, body: text, details: "upstream_reset_after_response_started{remote_reset}"}, nil)
+		s.reply(localReply{code: code, body: text, details: "upstream_reset_after_response_started{" + reason + "}"}, nil)
 		return
 	}
-	s.details = "upstream_reset_before_response_started{remote_reset}"
+	s.details = "upstream_reset_before_response_started{" + reason + "}"
 	s.viaFilters([]link.Field{
-		{Name: ":status", Value: "503"},
+		{Name: ":status", Value: strconv.Itoa(code)},
 		{Name: "content-length", Value: strconv.Itoa(len(text))},
 		{Name: "content-type", Value: "text/plain"},
 	}, text)

@@ -4,6 +4,7 @@ package h2
 
 import (
 	"bytes"
+	"encoding/binary"
 	"io"
 	"net"
 	"sync"
@@ -82,7 +83,26 @@ func (c *Client) Open(end link.End) *Stream {
 }
 
 // Close ends the connection.
-func (c *Client) Close() { _ = c.c.net.Close() }
+func (c *Client) Close() error { return c.c.net.Close() }
+
+// Ping returns when the peer has answered a PING, or is gone.
+func (c *Client) Ping() { c.c.ping() }
+
+func (c *conn) ping() {
+	c.mu.Lock()
+	if c.dead {
+		c.mu.Unlock()
+		return
+	}
+	c.pinged++
+	var data [8]byte
+	binary.BigEndian.PutUint64(data[:], c.pinged)
+	done := make(chan struct{})
+	c.pings[data] = done
+	_ = c.framer.WritePing(false, data)
+	c.mu.Unlock()
+	<-done
+}
 
 // Serve takes connections from l until it is closed. accept gets each request's headers with the stream to
 // answer on, and returns where the rest of the request goes.

@@ -1,8 +1,6 @@
 package h2
 
 import (
-	"encoding/binary"
-
 	"golang.org/x/net/http2"
 	"golang.org/x/net/http2/hpack"
 
@@ -89,19 +87,4 @@ func (s *Stream) Reset() {
 }
 
 // Sync waits for the answer to a PING: HTTP/2's frames are handled in order.
-func (s *Stream) Sync() {
-	c := s.conn
-	c.mu.Lock()
-	if c.dead {
-		c.mu.Unlock()
-		return
-	}
-	c.pinged++
-	var data [8]byte
-	binary.BigEndian.PutUint64(data[:], c.pinged)
-	done := make(chan struct{})
-	c.pings[data] = done
-	_ = c.framer.WritePing(false, data)
-	c.mu.Unlock()
-	<-done
-}
+func (s *Stream) Sync() { s.conn.ping() }

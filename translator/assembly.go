@@ -35,6 +35,7 @@ type bound struct {
 	tables     map[string]*envoy.RouteTable // by RouteConfiguration
 	resources  map[snapshot.Type]*shelf[snapshot.Resource]
 	policies   *shelf[snapshot.Policy]
+	providers  *shelf[Provider]
 	conditions []status.Condition // of the listeners together
 }
 
@@ -48,6 +49,7 @@ func newBound() bound {
 		attached: map[listenerName]int{}, tables: map[string]*envoy.RouteTable{},
 		resources: map[snapshot.Type]*shelf[snapshot.Resource]{},
 		policies:  newShelf(func(p snapshot.Policy) string { return p.Ref }),
+		providers: newShelf(func(p Provider) string { return p.Issuer + " " + p.Policy }),
 	}
 	for _, t := range snapshot.Types() {
 		b.resources[t] = newShelf(func(r snapshot.Resource) string { return r.Name })
@@ -173,6 +175,9 @@ func (a *assembly) add(u *unit) {
 	}
 	for _, s := range u.security {
 		a.policies.put(a.sealed(s))
+		if s.Issuer != "" {
+			a.providers.put(provider(s))
+		}
 	}
 }
 
@@ -193,6 +198,9 @@ func (a *assembly) remove(u *unit) {
 	}
 	for _, s := range u.security {
 		a.policies.drop(s.Ref)
+		if s.Issuer != "" {
+			a.providers.drop(a.providers.name(provider(s)))
+		}
 	}
 }
 

@@ -124,7 +124,7 @@ func (b *routeBuilder) policies(rule *envoy.Rule, section string, listener *gate
 		key := policy.SecurityKey(b.view, chain)
 		rule.Security = memo.Read[*policy.Security](b.view, key)
 		b.merged(key, rule.Security.Conditions)
-		if b.first("security " + rule.Security.Ref) {
+		if b.first("security " + rule.Security.Ref + " " + rule.Security.Issuer) {
 			b.unit.security = append(b.unit.security, rule.Security)
 		}
 		if e := rule.Security.ExtAuth; e != nil {

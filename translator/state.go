@@ -43,7 +43,8 @@ func (s *state) translate(set *resource.Set) *Result {
 	s.conditions.set(memo.Key{Kind: "listeners of shared sockets"}, s.assembly.conditions)
 	result := &Result{
 		Snapshot: s.assembly.snapshot(), Conditions: s.conditions.sorted(), Listeners: s.assembly.listenerFacts(),
-		Reused: max(0, s.graph.Kept()-s.graph.Ran()),
+		Providers: s.assembly.providers.all(),
+		Reused:    max(0, s.graph.Kept()-s.graph.Ran()),
 	}
 	result.state.Store(s)
 	return result

@@ -55,6 +55,9 @@ type Result struct {
 	Snapshot   *snapshot.Snapshot
 	Conditions []status.Condition // sorted
 	Listeners  []status.Listener  // of the Gateways that are served, sorted
+	// Providers are the OpenID providers whose descriptions routes need, sorted by issuer and policy. Those in
+	// the Set's Providers are in force; until another is there the policy answers 503.
+	Providers []Provider
 	// Reused counts the pieces taken over from the previous Result.
 	Reused int
 

@@ -10,6 +10,7 @@ import (
 	"github.com/gatehouse-proxy/gatehouse/internal/render"
 	"github.com/gatehouse-proxy/gatehouse/internal/source/files"
 	"github.com/gatehouse-proxy/gatehouse/internal/standalone"
+	"github.com/gatehouse-proxy/gatehouse/security/discovery"
 	"github.com/gatehouse-proxy/gatehouse/translator"
 )
 
@@ -22,7 +23,8 @@ func newTranslate() *cobra.Command {
 		Short: "Print the Envoy configuration that manifests give",
 		Long: `Translate prints the final xDS, with secrets redacted. With -o envoy it prints one static
 bootstrap, secrets included, that runs as it is; protected routes answer 503 until an
-authorizer listens on its socket. If the input has errors they are printed, the good part
+authorizer listens on its socket. Nothing is fetched: what OpenID providers say about themselves
+is taken from the state directory, as its gateway has fetched it last. If the input has errors they are printed, the good part
 is translated all the same, and the exit code is 1.`,
 		Example: `  gatehouse translate -f examples/quickstart --type route
   gatehouse translate -f examples/quickstart -o envoy > envoy.yaml && envoy --mode validate -c envoy.yaml`,
@@ -42,10 +44,15 @@ is translated all the same, and the exit code is 1.`,
 				return err
 			}
 			key := sealKey(cmd, filepath.Join(state, standalone.SealKeyFile))
-			result := translator.New(translator.Options{
+			t := translator.New(translator.Options{
 				ControllerNames: []string{translator.ControllerName, translator.EnvoyGatewayControllerName},
 				SealKey:         key, Gateway: gateway, SystemRoots: standalone.SystemRoots(),
-			}).Translate(set, nil)
+			})
+			result := t.Translate(set, nil)
+			if kept := discovery.Kept(filepath.Join(state, standalone.ProvidersDir), result.Issuers()); len(kept) > 0 {
+				set = set.WithProviders(kept)
+				result = t.Translate(set, result)
+			}
 			options.StateDir = state
 			if err := render.Snapshot(cmd.OutOrStdout(), result.Snapshot, options); err != nil {
 				return err
@@ -56,6 +63,9 @@ is translated all the same, and the exit code is 1.`,
 			}
 			for _, w := range set.AllWarnings() {
 				fmt.Fprintln(cmd.ErrOrStderr(), w.String()+" (warning)")
+			}
+			for _, n := range standalone.Unfetched(set, result) {
+				fmt.Fprintln(cmd.ErrOrStderr(), n.String()+" (note)")
 			}
 			if len(faults) > 0 {
 				return errReported
@@ -68,7 +78,7 @@ is translated all the same, and the exit code is 1.`,
 	flags.StringVarP(&options.Format, "output", "o", render.YAML, "yaml, json, or envoy: one bootstrap for `envoy -c`")
 	flags.StringVar(&options.Type, "type", render.All, "all, listener, route, cluster, endpoint, secret, extension or bootstrap")
 	flags.StringVar(&gateway, "gateway", "", "only this Gateway, as NAMESPACE/NAME")
-	flags.StringVar(&state, "state", defaultState(), "state directory of the gateway whose seal key and sockets are meant")
+	flags.StringVar(&state, "state", defaultState(), "state directory of the gateway whose seal key, sockets and descriptions of OpenID providers are meant")
 	return cmd
 }
 

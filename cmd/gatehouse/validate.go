@@ -80,7 +80,7 @@ func printFindings(cmd *cobra.Command, checked *standalone.Checked, unplaced []r
 	for _, w := range warnings {
 		fmt.Fprintln(stderr, w.String()+" (warning)")
 	}
-	for _, n := range standalone.Notes(checked.Set) {
+	for _, n := range slices.Concat(standalone.Notes(checked.Set), standalone.Unfetched(checked.Set, checked.Result)) {
 		fmt.Fprintln(stderr, n.String()+" (note)")
 	}
 	if _, err := fmt.Fprintf(cmd.OutOrStdout(), "%s, %s\n", count(len(faults), "error"), count(len(warnings), "warning")); err != nil {

@@ -8,6 +8,7 @@ import (
 	"github.com/gatehouse-proxy/gatehouse/security/basic"
 	"github.com/gatehouse-proxy/gatehouse/security/bundle"
 	"github.com/gatehouse-proxy/gatehouse/security/decisionlog"
+	"github.com/gatehouse-proxy/gatehouse/security/discovery"
 	"github.com/gatehouse-proxy/gatehouse/security/jwt"
 )
 
@@ -16,12 +17,13 @@ import (
 type collector struct {
 	jwks      *jwt.Fetcher
 	bundles   *bundle.Fetcher
+	providers *discovery.Fetcher
 	decisions *decisionlog.Log
 }
 
-// NewCollector returns the metrics of key sets, bundles, password hashes and decision logs.
-func NewCollector(jwks *jwt.Fetcher, bundles *bundle.Fetcher, decisions *decisionlog.Log) prometheus.Collector {
-	return &collector{jwks: jwks, bundles: bundles, decisions: decisions}
+// NewCollector returns the metrics of key sets, bundles, descriptions of OpenID providers, password hashes and decision logs.
+func NewCollector(jwks *jwt.Fetcher, bundles *bundle.Fetcher, providers *discovery.Fetcher, decisions *decisionlog.Log) prometheus.Collector {
+	return &collector{jwks: jwks, bundles: bundles, providers: providers, decisions: decisions}
 }
 
 func describe(name, help string, labels ...string) *prometheus.Desc {
@@ -32,6 +34,7 @@ var (
 	jwksKeys      = describe("jwks_keys", "Usable keys in force.", "uri")
 	jwksMetrics   = fetchMetrics("jwks", "uri")
 	bundleMetrics = fetchMetrics("bundle", "url")
+	providerFetch = fetchMetrics("oidc_provider", "url")
 	bundleFaults  = describe("bundle_refused_policies", "Policies that can't use the newest contents.", "url")
 	logWritten    = describe("decision_log_events_total", "Decisions that were logged.")
 	hashes        = describe("authorizer_password_hashes_total", "Password hashes computed: of failures, and of successes not yet remembered.")
@@ -52,7 +55,7 @@ func fetchMetrics(name, label string) fetched {
 
 // Describe is part of prometheus.Collector.
 func (c *collector) Describe(out chan<- *prometheus.Desc) {
-	for _, m := range []fetched{jwksMetrics, bundleMetrics} {
+	for _, m := range []fetched{jwksMetrics, bundleMetrics, providerFetch} {
 		out <- m.success
 		out <- m.age
 		out <- m.fetches
@@ -99,6 +102,11 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 			}
 		}
 	}
+	providers := map[string]*tally{}
+	for _, s := range c.providers.States() {
+		at(providers, s.URL).add(s.LastSuccess, s.Fetches, s.Failures)
+	}
+	emit(out, providerFetch, nil, providers, now)
 	emit(out, jwksMetrics, jwksKeys, keySets, now)
 	emit(out, bundleMetrics, bundleFaults, bundles, now)
 	out <- prometheus.MustNewConstMetric(hashes, prometheus.CounterValue, float64(basic.Hashes()))
@@ -124,6 +132,8 @@ func emit(out chan<- prometheus.Metric, m fetched, number *prometheus.Desc, all 
 		out <- prometheus.MustNewConstMetric(m.success, prometheus.GaugeValue, success, label)
 		out <- prometheus.MustNewConstMetric(m.fetches, prometheus.CounterValue, float64(t.fetches), label)
 		out <- prometheus.MustNewConstMetric(m.failures, prometheus.CounterValue, float64(t.failures), label)
-		out <- prometheus.MustNewConstMetric(number, prometheus.GaugeValue, t.number, label)
+		if number != nil {
+			out <- prometheus.MustNewConstMetric(number, prometheus.GaugeValue, t.number, label)
+		}
 	}
 }

@@ -88,7 +88,7 @@ func (p *policies) take(want snapshot.Policy) {
 		have = l
 	}
 	delete(p.faults, want.Ref)
-	if fault := have.policy.Fault(); fault != "" {
+	if fault := have.policy.Fault(); fault != "" && !want.Spec.Temporary {
 		p.faults[want.Ref] = &PolicyError{Policy: want.Spec.Name, Message: fault}
 	}
 }
@@ -103,7 +103,9 @@ func (p *policies) compile(want snapshot.Policy) *loaded {
 	// The seal on what may pass is the proof that Envoy's last filter demands.
 	deps.Data, deps.Metadata = want.Data, map[string]any{envoy.SealKey: want.Seal}
 	compiled, err := policy.Compile(want.Spec, deps)
-	if err != nil {
+	if err != nil && want.Spec.Temporary {
+		compiled = policy.Broken(want.Spec, deps, err) // whoever fetches what it waits for tells of it
+	} else if err != nil {
 		p.log.Error("policy can't be enforced; its routes answer 503", "policy", want.Spec.Name, "error", err)
 		compiled = policy.Broken(want.Spec, deps, err)
 	}

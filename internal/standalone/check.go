@@ -15,6 +15,7 @@ import (
 	"github.com/gatehouse-proxy/gatehouse/security/bundle"
 	"github.com/gatehouse-proxy/gatehouse/security/config"
 	"github.com/gatehouse-proxy/gatehouse/security/decisionlog"
+	"github.com/gatehouse-proxy/gatehouse/security/discovery"
 	"github.com/gatehouse-proxy/gatehouse/security/jwt"
 	"github.com/gatehouse-proxy/gatehouse/security/policy"
 	"github.com/gatehouse-proxy/gatehouse/translator"
@@ -34,7 +35,10 @@ type Checked struct {
 
 // Check reads the files, translates them and compiles every policy, used or not, without touching the
 // network. The error wraps ErrInput if nothing can be read.
-func Check(paths []string) (*Checked, error) {
+func Check(paths []string) (*Checked, error) { return check(paths, nil) }
+
+// check is Check with descriptions of OpenID providers from elsewhere; describe may be nil.
+func check(paths []string, describe func(issuers []string) discovery.Documents) (*Checked, error) {
 	source, err := files.New(paths)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrInput, err)
@@ -45,6 +49,10 @@ func Check(paths []string) (*Checked, error) {
 	}
 	t := translator.New(translator.Options{ControllerNames: ControllerNames(), SealKey: []byte("a fixed key, for looking at output"), SystemRoots: SystemRoots()})
 	c := &Checked{Set: set, Problems: problems, Result: t.Translate(set, nil)}
+	if describe != nil && len(c.Result.Providers) > 0 {
+		c.Set = set.WithProviders(describe(c.Result.Issuers()))
+		c.Result = t.Translate(c.Set, c.Result)
+	}
 	c.compile(t)
 	c.processors()
 	return c, nil

@@ -9,6 +9,7 @@ import (
 
 	"github.com/gatehouse-proxy/gatehouse/internal/agent"
 	"github.com/gatehouse-proxy/gatehouse/internal/source/files"
+	"github.com/gatehouse-proxy/gatehouse/security/discovery"
 	"github.com/gatehouse-proxy/gatehouse/security/jwt"
 	"github.com/gatehouse-proxy/gatehouse/translator"
 	"github.com/gatehouse-proxy/gatehouse/translator/resource"
@@ -48,6 +49,7 @@ func BenchmarkEdit(b *testing.B) {
 			p := &pipeline{
 				translator: translator.New(translator.Options{SealKey: []byte("key")}),
 				agent:      agent.New(agent.Config{JWKS: jwt.NewFetcher(jwt.FetcherOptions{Logger: log}), Logger: log}),
+				providers:  discovery.NewFetcher(discovery.Options{Logger: log}),
 				report:     newReport(log), statuses: newStatuses(), log: log,
 			}
 			p.apply(sets[0], nil)

@@ -4,10 +4,14 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"log/slog"
+	"slices"
+	"time"
 
 	"github.com/gatehouse-proxy/gatehouse/internal/explain"
 	"github.com/gatehouse-proxy/gatehouse/internal/policytest"
 	"github.com/gatehouse-proxy/gatehouse/internal/proxy"
+	"github.com/gatehouse-proxy/gatehouse/security/discovery"
 )
 
 // Site is manifests on which requests are tried, without a gateway that runs. Close it.
@@ -21,7 +25,7 @@ type Site struct {
 // OpenSite reads manifests. What they fetch by URL is fetched. The error wraps ErrInput if nothing can be
 // read.
 func OpenSite(paths []string, allowPrivateJWKS bool) (*Site, error) {
-	checked, err := Check(paths)
+	checked, err := check(paths, fetchProviders)
 	if err != nil {
 		return nil, err
 	}
@@ -31,6 +35,28 @@ func OpenSite(paths []string, allowPrivateJWKS bool) (*Site, error) {
 		return nil, err
 	}
 	return s, nil
+}
+
+// fetchedWithin is how long descriptions of OpenID providers are waited for, all together.
+const fetchedWithin = 5 * time.Second
+
+// fetchProviders fetches what providers say about themselves once. What can't be had shows in verdicts.
+func fetchProviders(issuers []string) discovery.Documents {
+	f := discovery.NewFetcher(discovery.Options{Logger: slog.New(slog.DiscardHandler)})
+	defer f.Close()
+	f.Want(issuers)
+	over := time.NewTimer(fetchedWithin)
+	defer over.Stop()
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for slices.ContainsFunc(f.States(), func(s discovery.State) bool { return !s.Tried() }) {
+		select {
+		case <-over.C:
+			return f.Want(issuers)
+		case <-tick.C:
+		}
+	}
+	return f.Want(issuers)
 }
 
 // Close ends all fetching.

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/gatehouse-proxy/gatehouse/security/bundle"
+	"github.com/gatehouse-proxy/gatehouse/security/discovery"
 	"github.com/gatehouse-proxy/gatehouse/security/jwt"
 )
 
@@ -32,19 +33,24 @@ type use struct {
 	Fault   string `json:"fault,omitempty"`
 }
 
-// sources answers with the state of every key set and bundle.
+// sources answers with the state of all that policies fetch.
 func (g *gateway) sources() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		now := time.Now()
 		answer := struct {
 			KeySets []source `json:"keySets"`
 			Bundles []source `json:"bundles"`
-		}{KeySets: []source{}, Bundles: []source{}}
+			// Providers are the descriptions of OpenID providers.
+			Providers []source `json:"providers"`
+		}{KeySets: []source{}, Bundles: []source{}, Providers: []source{}}
 		for _, s := range g.jwks.States() {
 			answer.KeySets = append(answer.KeySets, keySetSource(&s, now))
 		}
 		for _, s := range g.bundles.States() {
 			answer.Bundles = append(answer.Bundles, bundleSource(&s, now))
+		}
+		for _, s := range g.providers.States() {
+			answer.Providers = append(answer.Providers, providerSource(&s, now))
 		}
 		w.Header().Set("Content-Type", "application/json")
 		_ = json.NewEncoder(w).Encode(answer) // a client that is gone needs no answer
@@ -61,6 +67,11 @@ func bundleSource(s *bundle.State, now time.Time) source {
 	for _, u := range s.Uses {
 		out.Policies = append(out.Policies, use{Name: u.Policy, InForce: u.InForce, Fault: u.Fault})
 	}
+	return out.since(s.LastSuccess, now)
+}
+
+func providerSource(s *discovery.State, now time.Time) source {
+	out := source{URL: s.URL, LastAttempt: s.LastAttempt, Next: s.Next, Error: s.LastError, Fetches: s.Fetches, Failures: s.Failures}
 	return out.since(s.LastSuccess, now)
 }
 

@@ -11,6 +11,7 @@ import (
 	"github.com/gatehouse-proxy/gatehouse/internal/agent"
 	"github.com/gatehouse-proxy/gatehouse/internal/xds"
 	"github.com/gatehouse-proxy/gatehouse/security/bundle"
+	"github.com/gatehouse-proxy/gatehouse/security/discovery"
 	"github.com/gatehouse-proxy/gatehouse/security/jwt"
 	"github.com/gatehouse-proxy/gatehouse/translator"
 	"github.com/gatehouse-proxy/gatehouse/translator/kubestatus"
@@ -60,6 +61,7 @@ type live struct {
 	withheld   func() map[string]error // listeners' addresses that can't be bound
 	keySets    func() []jwt.State
 	bundles    func() []bundle.State
+	providers  func() []discovery.State
 	// inForce reports whether Envoy has answered for everything and no listener is warming. It may wait
 	// for a moment.
 	inForce func(ctx context.Context) bool
@@ -107,6 +109,7 @@ func (s *statuses) objects(ctx context.Context) (objects []kubestatus.Object, no
 	notes = append(notes, unplaced(s.result, now.rejections)...)
 	facts := runtimeFacts(s.result, s.faults, s.refusals, now.rejections, now.keySets)
 	facts = append(facts, bundleFacts(now.bundles)...)
+	facts = append(facts, providerFacts(s.result.Providers, s.set.Providers, now.providers)...)
 	facts = append(facts, unbound(s.result.Listeners, now.withheld)...)
 	facts = append(facts, programmed(s.result.Listeners, facts, now.inForce)...)
 	objects = render(s.set, s.problems, s.result, facts, s.generations.numbers)
@@ -122,6 +125,7 @@ type answers struct {
 	withheld   map[string]error
 	keySets    []jwt.State
 	bundles    []bundle.State
+	providers  []discovery.State
 }
 
 // maxRounds is how often the running parts are asked anew because the input has changed meanwhile.
@@ -134,7 +138,10 @@ func (s *statuses) ask(ctx context.Context) answers {
 	for round := 1; ; round++ {
 		before := s.result
 		s.mu.Unlock()
-		now := answers{inForce: s.live.inForce(ctx), rejections: s.live.rejections(), withheld: s.live.withheld(), keySets: s.live.keySets(), bundles: s.live.bundles()}
+		now := answers{
+			inForce: s.live.inForce(ctx), rejections: s.live.rejections(), withheld: s.live.withheld(),
+			keySets: s.live.keySets(), bundles: s.live.bundles(), providers: s.live.providers(),
+		}
 		s.mu.Lock()
 		if s.result == before {
 			return now

@@ -52,7 +52,7 @@ type Fetcher struct {
 	stop    context.CancelFunc
 	running sync.WaitGroup
 
-	keep    keeper
+	keep    fetch.Keeper
 	mu      sync.Mutex
 	closed  bool
 	sources map[sourceKey]*source
@@ -76,8 +76,8 @@ func NewFetcher(opts Options) *Fetcher {
 		opts.Logger = slog.Default()
 	}
 	ctx, stop := context.WithCancel(context.Background())
-	f := &Fetcher{opts: opts, ctx: ctx, stop: stop, keep: keeper{dir: opts.Keep}, sources: map[sourceKey]*source{}}
-	f.keep.prune(time.Now())
+	f := &Fetcher{opts: opts, ctx: ctx, stop: stop, keep: fetch.Keeper{Dir: opts.Keep, Extension: ".tar.gz"}, sources: map[sourceKey]*source{}}
+	f.keep.Prune(time.Now())
 	return f
 }
 

@@ -147,14 +147,14 @@ func (s *source) store(fresh *contents, archive []byte) {
 	if fresh == nil {
 		archive = nil
 	}
-	if err := s.fetcher.keep.put(&s.key, archive); err != nil {
+	if err := s.fetcher.keep.Put(s.key.kept(), archive); err != nil {
 		s.fetcher.opts.Logger.Warn("can't keep bundle for the next start", "url", s.name, "error", err)
 	}
 }
 
 // recall takes what was good before this start, verified anew, while the server doesn't answer.
 func (s *source) recall() bool {
-	archive, at := s.fetcher.keep.get(&s.key)
+	archive, at := s.fetcher.kept(&s.key)
 	if archive == nil {
 		return false
 	}

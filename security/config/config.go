@@ -31,6 +31,8 @@ type Policy struct {
 	// Fault, if not empty, says why the policy could not be understood. Such a policy answers 503 to
 	// every request. The text is for operators, never for clients.
 	Fault string `json:",omitempty"`
+	// Temporary says that the Fault is over, without an edit, once something has been fetched.
+	Temporary bool `json:",omitempty"`
 	// Mode combines BasicAuth, JWT and APIKey: All (the default, "") or Any.
 	Mode Mode `json:",omitempty"`
 	// DryRun decides, logs and counts, but never denies; identity headers are stripped all the same.

@@ -5,7 +5,6 @@ import (
 	"context"
 	"crypto/x509"
 	"fmt"
-	"io"
 	"net/http"
 	"sync"
 	"sync/atomic"
@@ -133,22 +132,9 @@ func (s *source) fetch() (keys *KeySet, err error) {
 	s.attempt = time.Now()
 	s.fetches++
 	s.mu.Unlock()
-	request, err := http.NewRequestWithContext(s.ctx, http.MethodGet, s.uri, nil)
+	body, _, err := fetch.Get(s.ctx, s.client, s.uri, "application/jwk-set+json, application/json", maxKeySet)
 	if err != nil {
 		return nil, err
-	}
-	request.Header.Set("Accept", "application/jwk-set+json, application/json")
-	response, err := s.client.Do(request)
-	if err != nil {
-		return nil, fetch.WithoutURL(err)
-	}
-	defer func() { _ = response.Body.Close() }() // it was only read
-	if response.StatusCode != http.StatusOK {
-		return nil, fmt.Errorf("the server answered %d", response.StatusCode)
-	}
-	body, err := io.ReadAll(io.LimitReader(response.Body, maxKeySet+1))
-	if err != nil {
-		return nil, fetch.WithoutURL(err)
 	}
 	return ParseKeySet(body)
 }

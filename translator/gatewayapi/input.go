@@ -9,6 +9,7 @@ import (
 	discoveryv1 "k8s.io/api/discovery/v1"
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
+	"github.com/gatehouse-proxy/gatehouse/security/openid"
 	"github.com/gatehouse-proxy/gatehouse/translator/memo"
 	"github.com/gatehouse-proxy/gatehouse/translator/resource"
 )
@@ -32,6 +33,9 @@ const (
 	setsOf     memo.Kind = "ListenerSets of Gateway"
 	policiesOf memo.Kind = "policies of "
 )
+
+// ProviderKind is the kind of descriptions of OpenID providers (*openid.Document); a key's Name is the issuer.
+const ProviderKind memo.Kind = "description of OpenID provider"
 
 // invalidKind is the kind of what is wrong with an object, by Kind/name; nil for a sound one.
 const invalidKind memo.Kind = "invalid"
@@ -75,11 +79,22 @@ func (in *Input) Update(set *resource.Set) []memo.Key {
 			note(memo.Key{Kind: invalidKind, Namespace: namespace, Name: string(kind.kind) + "/" + name})
 		})
 	}
+	providersMoved(set.Providers, old.Providers, note)
 	in.slices.update(set.EndpointSlices, old.EndpointSlices, note)
 	in.grants.update(set.ReferenceGrants, old.ReferenceGrants, note)
 	in.sets.update(set.ListenerSets, old.ListenerSets, note)
 	in.policies.update(set, old, note)
 	return moved
+}
+
+func providersMoved(now, old map[string]*openid.Document, note func(memo.Key)) {
+	for _, pair := range [][2]map[string]*openid.Document{{now, old}, {old, now}} {
+		for issuer, document := range pair[0] {
+			if pair[1][issuer] != document {
+				note(memo.Key{Kind: ProviderKind, Name: issuer})
+			}
+		}
+	}
 }
 
 // Leaf returns the object or list of a key, nil if there is none.
@@ -96,6 +111,8 @@ func (in *Input) Leaf(key memo.Key) any {
 		return pointer(in.sets.lists[key])
 	case invalidKind:
 		return in.invalid(key)
+	case ProviderKind:
+		return pointer(in.set.Providers[key.Name])
 	}
 	return pointer(in.policies.lists[key])
 }

@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
@@ -17,7 +18,9 @@ import (
 
 	"github.com/gatehouse-proxy/gatehouse/security/config"
 	"github.com/gatehouse-proxy/gatehouse/security/field"
+	"github.com/gatehouse-proxy/gatehouse/security/openid"
 	"github.com/gatehouse-proxy/gatehouse/translator/gatewayapi"
+	"github.com/gatehouse-proxy/gatehouse/translator/memo"
 )
 
 // OIDC is a login at an OpenID provider, which Envoy's own filter conducts.
@@ -41,6 +44,8 @@ type OIDC struct {
 	Deny []HeaderText
 	// PassThrough are headers of requests that a JWT provider of the policy will judge instead.
 	PassThrough []HeaderText
+
+	issuer string // whose description is needed; "": all is given
 }
 
 // OIDCCookies names the cookies of a session.
@@ -92,55 +97,67 @@ func (r *resolver) oidc(owner objectName, spec *egv1alpha1.OIDC, policy *egv1alp
 	return out
 }
 
-// oidcProvider says where the provider is. Its documents aren't fetched.
+// oidcProvider says where the provider is. What isn't given is in its own description, which is an input of
+// the translation like a Secret; as long as that is missing out.Backend is nil.
 func (r *resolver) oidcProvider(out *OIDC, spec *egv1alpha1.OIDCProvider) {
 	const field = oidcField + ".provider"
-	if spec.AuthorizationEndpoint == nil || spec.TokenEndpoint == nil {
-		r.fault("%s: authorizationEndpoint and tokenEndpoint are needed; %s/.well-known/openid-configuration says what they are", field, strings.TrimRight(spec.Issuer, "/"))
-		return
+	endpoints := openid.Document{
+		AuthorizationEndpoint: deref(spec.AuthorizationEndpoint), TokenEndpoint: deref(spec.TokenEndpoint), EndSessionEndpoint: deref(spec.EndSessionEndpoint),
+	}
+	if endpoints.AuthorizationEndpoint == "" || endpoints.TokenEndpoint == "" {
+		if _, err := openid.URL(spec.Issuer); err != nil {
+			r.fault("%s.issuer: %v; it says where the provider describes itself. Or give authorizationEndpoint and tokenEndpoint", field, err)
+			return
+		}
+		out.issuer = spec.Issuer
+		described := memo.Read[*openid.Document](r.view, memo.Key{Kind: gatewayapi.ProviderKind, Name: spec.Issuer})
+		if described == nil {
+			described = &openid.Document{}
+		}
+		endpoints.AuthorizationEndpoint = cmp.Or(endpoints.AuthorizationEndpoint, described.AuthorizationEndpoint)
+		endpoints.TokenEndpoint = cmp.Or(endpoints.TokenEndpoint, described.TokenEndpoint)
+		endpoints.EndSessionEndpoint = cmp.Or(endpoints.EndSessionEndpoint, described.EndSessionEndpoint)
 	}
 	named := len(spec.BackendRefs) > 0 || spec.BackendRef != nil
-	out.AuthorizationEndpoint, _ = r.endpoint(field+".authorizationEndpoint", *spec.AuthorizationEndpoint, false)
-	if spec.EndSessionEndpoint != nil {
-		out.EndSessionEndpoint, _ = r.endpoint(field+".endSessionEndpoint", *spec.EndSessionEndpoint, false)
+	out.AuthorizationEndpoint, _ = r.endpoint(field+".authorizationEndpoint", endpoints.AuthorizationEndpoint, false)
+	out.EndSessionEndpoint, _ = r.endpoint(field+".endSessionEndpoint", endpoints.EndSessionEndpoint, false)
+	token, at := r.endpoint(field+".tokenEndpoint", endpoints.TokenEndpoint, named)
+	var backend *gatewayapi.Backend
+	if named {
+		backend = r.server(field, "SecurityPolicy", &spec.BackendCluster)
 	}
-	var at *url.URL
-	if out.TokenEndpoint, at = r.endpoint(field+".tokenEndpoint", *spec.TokenEndpoint, named); at == nil {
+	if at == nil || out.AuthorizationEndpoint == "" {
 		return
 	}
-	if at.Scheme == "https" {
+	if out.TokenEndpoint, out.Backend = token, backend; at.Scheme == "https" {
 		out.TLSName = at.Hostname()
 	}
-	if named {
-		out.Backend = r.server(field, "SecurityPolicy", &spec.BackendCluster)
-		return
+	if !named {
+		out.Backend = hostOf(at)
 	}
-	port := map[string]uint64{"https": 443, "http": 80}[at.Scheme]
-	if at.Port() != "" {
-		port, _ = strconv.ParseUint(at.Port(), 10, 16) // url.Parse has checked it
-	}
-	_, err := netip.ParseAddr(at.Hostname())
-	out.Backend = &gatewayapi.Backend{DNS: err != nil, Endpoints: []gatewayapi.Endpoint{{Address: at.Hostname(), Port: uint16(port)}}}
 }
 
-// endpoint refuses what would send codes, secrets or users over an open line: http is for this machine,
-// and for a server that is named.
+func hostOf(at *url.URL) *gatewayapi.Backend {
+	port := map[string]uint64{"https": 443, "http": 80}[at.Scheme]
+	if at.Port() != "" {
+		port, _ = strconv.ParseUint(at.Port(), 10, 16) // openid.Endpoint has checked it
+	}
+	_, err := netip.ParseAddr(at.Hostname())
+	return &gatewayapi.Backend{DNS: err != nil, Endpoints: []gatewayapi.Endpoint{{Address: at.Hostname(), Port: uint16(port)}}}
+}
+
+// endpoint checks the URL of an endpoint; http is for this machine, and for a server that is named. One that
+// isn't known yet is no fault.
 func (r *resolver) endpoint(field, text string, named bool) (string, *url.URL) {
-	at, err := url.Parse(text)
-	switch {
-	case err != nil || at.Hostname() == "" || at.User != nil || at.Fragment != "" || at.Scheme != "https" && at.Scheme != "http":
-		r.fault("%s: must be an https URL", field)
+	if text == "" {
 		return "", nil
-	case at.Scheme == "http" && !named && !loopback(at.Hostname()):
-		r.fault("%s: must be https: over http the client's secret or the user's code could be read", field)
+	}
+	at, err := openid.Endpoint(text, named)
+	if err != nil {
+		r.fault("%s: %v", field, err)
 		return "", nil
 	}
 	return text, at
-}
-
-func loopback(host string) bool {
-	addr, err := netip.ParseAddr(host)
-	return host == "localhost" || err == nil && addr.IsLoopback()
 }
 
 func (r *resolver) oidcClient(out *OIDC, spec *egv1alpha1.OIDC) {

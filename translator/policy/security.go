@@ -39,7 +39,9 @@ type Security struct {
 	// CSRF is for Envoy's own filter; nil: none.
 	CSRF *CSRF
 	// OIDC is for Envoy's own filter; nil: none.
-	OIDC       *OIDC
+	OIDC *OIDC
+	// Issuer is the OpenID provider whose description is needed, whether it is there or not; "": none.
+	Issuer     string
 	Conditions []status.Condition
 }
 
@@ -52,7 +54,7 @@ func (s *Security) Foreign() []string {
 	if s.ExtAuth != nil {
 		fields = append(fields, "extAuth")
 	}
-	if s.OIDC != nil {
+	if s.OIDC != nil || s.Issuer != "" {
 		fields = append(fields, "oidc")
 	}
 	return fields
@@ -82,17 +84,26 @@ func SecurityRule(v *memo.View, key memo.Key) any {
 	if object := r.merged(names); object != nil {
 		r.security(object, out)
 	}
-	if len(*r.faults) > 0 {
-		// CORS stays: scripts of an allowed origin must be able to read the 503.
-		out.Spec = &config.Policy{Name: out.Spec.Name, Fault: strings.Join(*r.faults, "; "), CORS: out.Spec.CORS}
-		out.ExtAuth, out.CSRF, out.OIDC = nil, nil, nil
+	fault := strings.Join(*r.faults, "; ")
+	switch {
+	case fault != "":
+		out.deny(fault)
+	case r.awaited != "":
+		out.deny(r.awaited)
+		out.Spec.Temporary = true
 	}
 	out.Ref = out.Spec.Ref()
 	out.Conditions = []status.Condition{{
 		Object: resource.Key{Kind: "SecurityPolicy", Namespace: key.Namespace, Name: names[0].name},
-		Type:   "Accepted", True: out.Spec.Fault == "", Reason: reason(out.Spec.Fault), Message: together("SecurityPolicy", names, out.Spec.Fault),
+		Type:   "Accepted", True: fault == "", Reason: reason(fault), Message: together("SecurityPolicy", names, fault),
 	}}
 	return out
+}
+
+// deny has every request answered 503. CORS stays: scripts of an allowed origin must be able to read that.
+func (s *Security) deny(why string) {
+	s.Spec = &config.Policy{Name: s.Spec.Name, Fault: why, CORS: s.Spec.CORS}
+	s.ExtAuth, s.CSRF, s.OIDC = nil, nil, nil
 }
 
 func reason(fault string) string {
@@ -108,6 +119,7 @@ type resolver struct {
 	namespace string // in which references without a namespace are looked up
 	data      config.Data
 	faults    *[]string
+	awaited   string                // what isn't there yet, and comes without an edit
 	identity  string                // the names of the policies that merge, for what must not be confused with another merge's
 	inherited map[string]objectName // fields of the spec that come whole from a policy further out
 }
@@ -133,6 +145,12 @@ func (r *resolver) security(object *resource.SecurityPolicy, out *Security) {
 	p.OPA = r.of("opa").opa(own.OPA)
 	out.CSRF = r.of("csrf").csrf(spec.CSRF)
 	out.OIDC = r.of("oidc").oidc(r.owner("oidc", object.Namespace), spec.OIDC, spec, own.AuthMode == resource.AuthModeAny)
+	if out.OIDC != nil && out.OIDC.issuer != "" {
+		out.Issuer = out.OIDC.issuer
+		if out.OIDC.Backend == nil {
+			r.awaited = "spec.oidc.provider: the description of " + out.Issuer + " isn't there yet"
+		}
+	}
 	p.Login = out.OIDC.login(own.AuthMode == resource.AuthModeAny)
 	if spec.ExtAuth != nil {
 		out.ExtAuth = r.of("extAuth").extAuth(r.owner("extAuth", object.Namespace), spec.ExtAuth, own.ExtAuth)

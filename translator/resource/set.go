@@ -7,6 +7,8 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
+
+	"github.com/gatehouse-proxy/gatehouse/security/openid"
 )
 
 // Set is one consistent state of all objects, made by a [Builder]. Immutable; any number of goroutines
@@ -40,6 +42,10 @@ type Set struct {
 	Backends               Table[*egv1alpha1.Backend]
 	HTTPRouteFilters       Table[*egv1alpha1.HTTPRouteFilter]
 
+	// Providers are descriptions of OpenID providers, by issuer. They are no manifests: who runs a translation
+	// fetches them, see [Set.WithProviders].
+	Providers map[string]*openid.Document
+
 	facts  map[Key]facts
 	warned []Warning // of all objects
 	notes  []Warning
@@ -52,6 +58,14 @@ type facts struct {
 	invalid  string
 	entry    *entry
 	kept     bool // from Keep
+}
+
+// WithProviders returns the same objects beside other descriptions of OpenID providers. They must not be
+// changed any more; an unchanged one is the same pointer.
+func (s *Set) WithProviders(documents map[string]*openid.Document) *Set {
+	out := *s
+	out.Providers = documents
+	return &out
 }
 
 // Origin tells where the object of that key was read, and false for one that isn't in the set or was

@@ -8,6 +8,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"net/netip"
@@ -22,27 +23,54 @@ const (
 	maxRedirects = 3
 )
 
-var errPrivate = errors.New("the address is private, loopback or link-local; set allowPrivateAddresses if that is meant")
+var (
+	errPrivate   = errors.New("the address is private, loopback or link-local; set allowPrivateAddresses if that is meant")
+	errElsewhere = errors.New("a redirect leads to an address that is private, loopback or link-local")
+)
 
 // NewClient returns a client that reaches public addresses only, unless private is set. It uses no
 // proxy: a proxy would connect for us to what we refuse.
 func NewClient(roots *x509.CertPool, private bool) *http.Client {
+	if private {
+		return client(roots, dialer(nil).DialContext)
+	}
+	return client(roots, dialer(errPrivate).DialContext)
+}
+
+// NewClientOf returns a client that reaches one server, host:port, wherever it is, and beside it public
+// addresses only: a redirect leads into no private network that whoever named the server didn't mean.
+func NewClientOf(server string) *http.Client {
+	there, elsewhere := dialer(nil), dialer(errElsewhere)
+	return client(nil, func(ctx context.Context, network, address string) (net.Conn, error) {
+		if address == server {
+			return there.DialContext(ctx, network, address)
+		}
+		return elsewhere.DialContext(ctx, network, address)
+	})
+}
+
+// dialer refuses addresses that aren't public, unless refusal is nil.
+func dialer(refusal error) *net.Dialer {
 	dialer := &net.Dialer{Timeout: Timeout}
-	if !private {
+	if refusal != nil {
 		// Control sees the address that is connected to, after the name was resolved: a name that
 		// resolves to something else on a second look gains nothing.
 		dialer.ControlContext = func(_ context.Context, _, address string, _ syscall.RawConn) error {
 			addr, err := netip.ParseAddrPort(address)
 			if err != nil || !public(addr.Addr()) {
-				return errPrivate
+				return refusal
 			}
 			return nil
 		}
 	}
+	return dialer
+}
+
+func client(roots *x509.CertPool, dial func(ctx context.Context, network, address string) (net.Conn, error)) *http.Client {
 	return &http.Client{
 		Timeout: Timeout,
 		Transport: &http.Transport{
-			DialContext:            dialer.DialContext,
+			DialContext:            dial,
 			TLSClientConfig:        &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12},
 			TLSHandshakeTimeout:    Timeout,
 			ResponseHeaderTimeout:  Timeout,
@@ -61,6 +89,31 @@ func NewClient(roots *x509.CertPool, private bool) *http.Client {
 			return nil
 		},
 	}
+}
+
+// Get fetches a document: at most limit bytes of a 200. Errors hold neither URL nor text.
+func Get(ctx context.Context, client *http.Client, uri, accept string, limit int64) (text []byte, header http.Header, err error) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, uri, nil)
+	if err != nil {
+		return nil, nil, WithoutURL(err)
+	}
+	request.Header.Set("Accept", accept)
+	response, err := client.Do(request)
+	if err != nil {
+		return nil, nil, WithoutURL(err)
+	}
+	defer func() { _ = response.Body.Close() }() // it was only read
+	if response.StatusCode != http.StatusOK {
+		return nil, nil, fmt.Errorf("the server answered %d", response.StatusCode)
+	}
+	text, err = io.ReadAll(io.LimitReader(response.Body, limit+1))
+	switch {
+	case err != nil:
+		return nil, nil, WithoutURL(err)
+	case int64(len(text)) > limit:
+		return nil, nil, fmt.Errorf("the answer is larger than %d bytes", limit)
+	}
+	return text, response.Header, nil
 }
 
 // CheckURI refuses what could never be fetched. http is for key servers inside one's own network only.

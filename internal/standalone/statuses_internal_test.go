@@ -6,6 +6,7 @@ import (
 
 	"github.com/gatehouse-proxy/gatehouse/internal/xds"
 	"github.com/gatehouse-proxy/gatehouse/security/bundle"
+	"github.com/gatehouse-proxy/gatehouse/security/discovery"
 	"github.com/gatehouse-proxy/gatehouse/security/jwt"
 	"github.com/gatehouse-proxy/gatehouse/translator"
 	"github.com/gatehouse-proxy/gatehouse/translator/resource"
@@ -31,6 +32,7 @@ func TestProgrammedIsOfTheStateThatIsTold(t *testing.T) {
 		withheld:   func() map[string]error { return nil },
 		keySets:    func() []jwt.State { return nil },
 		bundles:    func() []bundle.State { return nil },
+		providers:  func() []discovery.State { return nil },
 		inForce: func(context.Context) bool {
 			if asked++; asked == 1 {
 				take("second") // Envoy has answered for the first, not yet for this one

@@ -99,7 +99,8 @@ func (v *Verifier) HeaderNames() []string {
 }
 
 // Verify finds the request's tokens and verifies every one of them (S29); each must satisfy a provider
-// that looks where the token was found. The result is the first token's. The error is [ErrMissing], or
+// that looks where the token was found. The result is the first token's; the others must be of the same
+// issuer and subject, for the upstream may go by any of them (S13). The error is [ErrMissing], or
 // is [ErrInvalid] or [ErrUnavailable] by errors.Is. Verify never waits for the network.
 func (v *Verifier) Verify(r *exchange.Request) (*Token, error) {
 	now := v.Now()
@@ -121,6 +122,8 @@ func (v *Verifier) Verify(r *exchange.Request) (*Token, error) {
 			return nil, err
 		case first == nil:
 			first = token
+		case !sameCaller(first, token):
+			return nil, ErrAmbiguous
 		}
 	}
 	switch {
@@ -130,6 +133,17 @@ func (v *Verifier) Verify(r *exchange.Request) (*Token, error) {
 		return nil, ErrMissing
 	}
 	return first, nil
+}
+
+// sameCaller reports whether two verified tokens speak of one caller: an access token and an ID token do, as a
+// rule. Tokens without a subject are alike only if they are the same token.
+func sameCaller(a, b *Token) bool {
+	if a == b {
+		return true
+	}
+	issuer, _ := a.Identity.Claims["iss"].(string)
+	other, _ := b.Identity.Claims["iss"].(string)
+	return issuer == other && a.Identity.Username != "" && a.Identity.Username == b.Identity.Username
 }
 
 // verify judges one token: valid for any provider, else unavailable if one couldn't say, else the error

@@ -53,7 +53,8 @@ func TestS8OddTargetsAreDenied(t *testing.T) {
 
 func TestS13S29SeveralCredentialsAreNeverChosenFrom(t *testing.T) {
 	t.Parallel()
-	good, other := token(t, nil), token(t, map[string]any{"sub": "dave"})
+	good, other, again := token(t, nil), token(t, map[string]any{"sub": "dave"}), token(t, map[string]any{"scope": "more"})
+	nobody, noone := token(t, map[string]any{"sub": ""}), token(t, map[string]any{"sub": "", "scope": "more"})
 	expired, foreign := token(t, map[string]any{"exp": 1}), token(t, map[string]any{"iss": "evil"})
 	p := compile(t, &config.Policy{JWT: withJWT(t, func(j *config.JWT) {
 		j.Providers[0].ExtractFrom = &config.ExtractFrom{
@@ -67,7 +68,10 @@ func TestS13S29SeveralCredentialsAreNeverChosenFrom(t *testing.T) {
 	}{
 		"one":                        {"/", bearer(good), "carol"},
 		"the same in two places":     {"/?t=" + good, bearer(good), "carol"},
-		"two good ones, in order":    {"/?t=" + other, bearer(good), "carol"},
+		"two of one caller":          {"/?t=" + again, bearer(good), "carol"},
+		"two of two callers":         {"/?t=" + other, bearer(good), ""},
+		"a third of another":         {"/?t=" + good, append(bearer(again), "cookie", "t="+other), ""},
+		"two without a subject":      {"/?t=" + nobody, bearer(noone), ""},
 		"a bad one after":            {"/?t=" + expired, bearer(good), ""},
 		"a bad one before":           {"/?t=" + good, bearer(expired), ""},
 		"another issuer's beside it": {"/", append(bearer(good), "cookie", "t="+foreign), ""},

@@ -17,20 +17,24 @@ func splitPath(target string) (path, query string) {
 // segments splits a path and decodes each segment. It refuses paths that the upstream may read as
 // others: dot segments in any encoding, also with ;parameters behind which some servers still see them,
 // backslashes, encoded slashes, fragments, and escapes that are none (S3, S4, S5). A proxy that
-// normalises lets none of these through. Parameters are dropped; empty segments stay (S1).
+// normalises lets none of these through. Parameters are dropped; empty segments stay (S1), unless
+// parameters made them so: servers that drop these merge the slashes then, and /a/;/b is /a/b to them.
 func segments(path string) ([]string, error) {
 	if !strings.HasPrefix(path, "/") || strings.ContainsAny(path, "\\#") {
 		return nil, ErrAmbiguous
 	}
 	parts := strings.Split(path[1:], "/")
 	for i, part := range parts {
-		part, _, _ = strings.Cut(part, ";")
+		part, _, parameters := strings.Cut(part, ";")
+		if parameters && part == "" && i < len(parts)-1 {
+			return nil, ErrAmbiguous
+		}
 		decoded, err := url.PathUnescape(part)
 		if err != nil || decoded == "." || decoded == ".." || !printable(decoded) || strings.ContainsAny(decoded, `/\`) {
 			return nil, ErrAmbiguous
 		}
 		// An encoded semicolon is decoded by some servers before they look for parameters.
-		if before, _, found := strings.Cut(decoded, ";"); found && (before == "." || before == "..") {
+		if before, _, found := strings.Cut(decoded, ";"); found && (before == "." || before == ".." || before == "" && i < len(parts)-1) {
 			return nil, ErrAmbiguous
 		}
 		parts[i] = decoded

@@ -2,7 +2,6 @@ package jwt
 
 import (
 	"encoding/binary"
-	"iter"
 	"sync"
 	"sync/atomic"
 )
@@ -42,20 +41,13 @@ func index(sum *[32]byte, sets int) int {
 	return int(binary.LittleEndian.Uint64(sum[:8]) & uint64(sets-1)) //nolint:gosec // sets is positive
 }
 
-// find yields the entries of the token, of which there is one for each provider that verified it.
-func (c *cache) find(sum *[32]byte) iter.Seq[*entry] {
-	return func(yield func(*entry) bool) {
-		table := c.table.Load()
-		if table == nil {
-			return
-		}
-		bucket := &(*table)[index(sum, len(*table))]
-		for i := range bucket {
-			if e := bucket[i].Load(); e != nil && e.sum == *sum && !yield(e) {
-				return
-			}
-		}
+// find returns where the entries of the token are, one for each provider that verified it; nil: there is none.
+func (c *cache) find(sum *[32]byte) *set {
+	table := c.table.Load()
+	if table == nil {
+		return nil
 	}
+	return &(*table)[index(sum, len(*table))]
 }
 
 // touch keeps the entry for another round.

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"sync/atomic"
 	"time"
+	"unsafe"
 
 	"github.com/gatehouse-proxy/gatehouse/exchange"
 	"github.com/gatehouse-proxy/gatehouse/security/config"
@@ -152,12 +153,9 @@ func (v *Verifier) verify(text string, providers uint32, now time.Time) (*Token,
 	if len(text) > maxToken {
 		return nil, ErrMalformed
 	}
-	sum := sha256.Sum256([]byte(text))
-	for e := range v.cache.find(&sum) {
-		if v.mayUse(e.provider, providers) && e.keys == e.provider.keys.current(now) && (e.notAfter == 0 || now.UnixNano() < e.notAfter) {
-			e.touch()
-			return e.token, nil
-		}
+	sum := sha256.Sum256(unsafe.Slice(unsafe.StringData(text), len(text))) //nolint:gosec // G103: nobody writes
+	if hit := v.remembered(&sum, providers, now); hit != nil {
+		return hit, nil
 	}
 	token, err := split(text)
 	if err != nil {
@@ -167,6 +165,26 @@ func (v *Verifier) verify(text string, providers uint32, now time.Time) (*Token,
 		return nil, err
 	}
 	return v.verifyCold(&token, &sum, providers, now)
+}
+
+// remembered returns a token that was verified before and would still be: by a provider that looks where it
+// was found, with keys that are still in force, and within its lifetime.
+func (v *Verifier) remembered(sum *[32]byte, providers uint32, now time.Time) *Token {
+	bucket := v.cache.find(sum)
+	if bucket == nil {
+		return nil
+	}
+	for i := range bucket {
+		e := bucket[i].Load()
+		if e == nil || e.sum != *sum {
+			continue
+		}
+		if v.mayUse(e.provider, providers) && e.keys == e.provider.keys.current(now) && (e.notAfter == 0 || now.UnixNano() < e.notAfter) {
+			e.touch()
+			return e.token
+		}
+	}
+	return nil
 }
 
 // mayUse keeps a token that was verified in one place from passing in another, where its provider doesn't

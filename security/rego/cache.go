@@ -25,10 +25,6 @@ type entry struct {
 	outcome Outcome
 }
 
-func (e *entry) is(key string, caller *identity.Identity) bool {
-	return e.key == key && e.caller == caller
-}
-
 type set [ways]atomic.Pointer[entry]
 
 // cache belongs to one compiled policy: another generation of modules or data starts anew.
@@ -49,7 +45,7 @@ func (c *cache) get(key []byte, caller *identity.Identity) (Outcome, bool) {
 	}
 	bucket := &(*table)[maphash.Bytes(c.seed, key)&uint64(len(*table)-1)] //nolint:gosec // never empty
 	for i := range bucket {
-		if e := bucket[i].Load(); e != nil && e.is(string(key), caller) {
+		if e := bucket[i].Load(); e != nil && e.caller == caller && e.key == string(key) {
 			outcome := e.outcome
 			outcome.Cached, outcome.Decision = true, e.outcome.Decision.clone()
 			return outcome, true
@@ -90,7 +86,7 @@ func (c *cache) put(key []byte, caller *identity.Identity, outcome *Outcome) {
 func (c *cache) insert(table []set, e *entry) {
 	bucket := &table[maphash.String(c.seed, e.key)&uint64(len(table)-1)] //nolint:gosec // never empty
 	for i := range bucket {
-		if old := bucket[i].Load(); old == nil || old.is(e.key, e.caller) {
+		if old := bucket[i].Load(); old == nil || old.caller == e.caller && old.key == e.key {
 			bucket[i].Store(e)
 			return
 		}

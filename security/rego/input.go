@@ -40,28 +40,44 @@ func member(name string, value *ast.Term) [2]*ast.Term {
 	return [2]*ast.Term{ast.InternedTerm(name), value}
 }
 
-// object collects the members that are read.
+// object collects the members that are read, on the stack as long as they are few.
 type object struct {
-	reads   *reads
-	members [][2]*ast.Term
+	reads *reads
+	count int
+	few   [8][2]*ast.Term
+	more  [][2]*ast.Term
 }
 
 // put adds a member if it is read. build may return nil for one that this request doesn't have.
 func (o *object) put(name string, build func(*reads) *ast.Term) {
 	if part := o.reads.part(name); part != nil {
 		if value := build(part); value != nil {
-			o.members = append(o.members, member(name, value))
+			o.add(o.reads.key(name), value)
 		}
 	}
 }
 
 func (o *object) text(name, value string) {
 	if o.reads.part(name) != nil {
-		o.members = append(o.members, member(name, textTerm(value)))
+		o.add(o.reads.key(name), textTerm(value))
 	}
 }
 
-func (o *object) term() *ast.Term { return ast.ObjectTerm(o.members...) }
+func (o *object) add(key, value *ast.Term) {
+	if o.count < len(o.few) {
+		o.few[o.count] = [2]*ast.Term{key, value}
+	} else {
+		o.more = append(o.more, [2]*ast.Term{key, value})
+	}
+	o.count++
+}
+
+func (o *object) term() *ast.Term {
+	if len(o.more) == 0 {
+		return ast.ObjectTerm(o.few[:o.count]...)
+	}
+	return ast.ObjectTerm(slices.Concat(o.few[:], o.more)...)
+}
 
 // textTerm shares the terms of values that nearly every request has.
 func textTerm(value string) *ast.Term {
@@ -129,7 +145,7 @@ func (b *builder) request(part *reads) *ast.Term {
 // http refuses control data that isn't UTF-8 (S19), whichever part of it is read.
 func (b *builder) http(part *reads) *ast.Term {
 	head := b.r.Head()
-	o := object{reads: part, members: make([][2]*ast.Term, 0, 4)}
+	o := object{reads: part}
 	o.text("id", head.ID)
 	o.text("method", head.Method)
 	o.text("path", head.Path)

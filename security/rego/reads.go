@@ -5,6 +5,7 @@ import "github.com/open-policy-agent/opa/v1/ast"
 // reads is the tree of input parts that modules mention. A nil *reads is a part nobody reads; one that
 // is all stands for everything below it.
 type reads struct {
+	name  *ast.Term // as a key of the input
 	all   bool
 	parts map[string]*reads
 }
@@ -18,6 +19,14 @@ func (r *reads) part(name string) *reads {
 		return r
 	}
 	return r.parts[name]
+}
+
+// key is the term of a name: made once for those that modules mention, which are nearly all there are.
+func (r *reads) key(name string) *ast.Term {
+	if part := r.parts[name]; part != nil {
+		return part.name
+	}
+	return ast.InternedTerm(name)
 }
 
 // path is part of part.
@@ -57,7 +66,7 @@ func (r *reads) add(path ast.Ref) {
 			r.parts = map[string]*reads{}
 		}
 		if r.parts[string(name)] == nil {
-			r.parts[string(name)] = &reads{}
+			r.parts[string(name)] = &reads{name: ast.StringTerm(string(name))}
 		}
 		r = r.parts[string(name)]
 	}

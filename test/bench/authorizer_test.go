@@ -23,18 +23,18 @@ import (
 // The authorizer in process: the bytes of a CheckRequest as Envoy sends it, twelve lines and a token of
 // eleven claims, to the bytes of the CheckResponse.
 
-func server(b *testing.B, spec *config.Policy) *extauthz.Server {
-	b.Helper()
-	p, err := policy.Compile(spec, policy.Deps{CORSHeaders: true})
+func server(tb testing.TB, spec *config.Policy) *extauthz.Server {
+	tb.Helper()
+	p, err := policy.Compile(spec, policy.Deps{CORSHeaders: true, Metadata: map[string]any{"seal": "0123456789abcdef"}})
 	if err != nil {
-		b.Fatal(err)
+		tb.Fatal(err)
 	}
-	b.Cleanup(p.Close)
+	tb.Cleanup(p.Close)
 	return extauthz.NewServer(extauthz.Always(p))
 }
 
-func message(b *testing.B, authorization string) string {
-	b.Helper()
+func message(tb testing.TB, authorization string) string {
+	tb.Helper()
 	lines := &corev3.HeaderMap{}
 	for _, line := range [][2]string{
 		{":authority", "shop.example"}, {":path", "/things?page=1"}, {":method", "GET"}, {":scheme", "http"}, {"authorization", authorization}, {"origin", origin},
@@ -49,7 +49,7 @@ func message(b *testing.B, authorization string) string {
 		ContextExtensions: map[string]string{"gatehouse.policy": "bench/shop"},
 	}})
 	if err != nil {
-		b.Fatal(err)
+		tb.Fatal(err)
 	}
 	return string(text)
 }
@@ -67,20 +67,20 @@ func decide(b *testing.B, spec *config.Policy, authorization string) {
 	allowed(b, out)
 }
 
-func allowed(b *testing.B, out []byte) {
-	b.Helper()
+func allowed(tb testing.TB, out []byte) {
+	tb.Helper()
 	var answer authv3.CheckResponse
 	if err := proto.Unmarshal(out, &answer); err != nil || answer.GetOkResponse() == nil {
-		b.Fatal(err, answer.String())
+		tb.Fatal(err, answer.String())
 	}
 }
 
 // policyOf is that of a row, and the Authorization value of a token that it accepts.
-func policyOf(b *testing.B, role string) (spec *config.Policy, authorization string) {
-	b.Helper()
+func policyOf(tb testing.TB, role string) (spec *config.Policy, authorization string) {
+	tb.Helper()
 	keySet, token, err := newIssuer()
 	if err != nil {
-		b.Fatal(err)
+		tb.Fatal(err)
 	}
 	return snapshotOf(role, keySet).Policies[0].Spec, "Bearer " + token
 }
@@ -89,6 +89,38 @@ func withoutRego(spec *config.Policy) *config.Policy {
 	plain := *spec
 	plain.OPA = nil
 	return &plain
+}
+
+// TestWarmRequestsAllocateLittle holds P2's bars for allocations from a request's bytes to the answer's, where
+// the request's memory and the answer's are the transport's. It can't be parallel: it counts the process's.
+//
+//nolint:paralleltest // see above
+func TestWarmRequestsAllocateLittle(t *testing.T) {
+	if testing.Short() {
+		t.Skip("the race detector, for which the short tests are, makes pools forget")
+	}
+	remembered, token := policyOf(t, rolePolicy)
+	eachTime, other := policyOf(t, rolePolicyEachTime)
+	password, login := basicPolicy()
+	for _, c := range []struct {
+		name          string
+		spec          *config.Policy
+		authorization string
+		most          float64
+	}{
+		{"a token seen before", withoutRego(remembered), token, 1},
+		{"and a decision remembered", remembered, token, 1},
+		{"and Rego evaluated", eachTime, other, 80},
+		{"a password seen before", password, login, 3},
+	} {
+		s, text := server(t, c.spec), message(t, c.authorization)
+		out := s.Decide(t.Context(), text, nil)
+		allowed(t, out)
+		if got := testing.AllocsPerRun(200, func() { out = s.Decide(t.Context(), text, out[:0]) }); got > c.most {
+			t.Errorf("%s: %v allocations, at most %v were meant", c.name, got, c.most)
+		}
+		allowed(t, out)
+	}
 }
 
 // BenchmarkRS256Warm: a token seen before, a claim as header, CORS. P2: at most 2 µs and 4 allocations.
@@ -111,8 +143,13 @@ func BenchmarkRegoEachTime(b *testing.B) {
 
 // BenchmarkBasicWarm: a password seen before. P2: at most 1.2 µs.
 func BenchmarkBasicWarm(b *testing.B) {
-	spec := &config.Policy{Name: "bench/basic", BasicAuth: &config.BasicAuth{Users: config.Source{Inline: "alice:$2y$05$c4WoMPo3SXsafkva.HHa6uXQZWr7oboPiC2bT/r7q1BB8I2s0BRqC"}}}
-	decide(b, spec, "Basic "+base64.StdEncoding.EncodeToString([]byte("alice:myPassword")))
+	spec, password := basicPolicy()
+	decide(b, spec, password)
+}
+
+func basicPolicy() (spec *config.Policy, authorization string) {
+	spec = &config.Policy{Name: "bench/basic", BasicAuth: &config.BasicAuth{Users: config.Source{Inline: "alice:$2y$05$c4WoMPo3SXsafkva.HHa6uXQZWr7oboPiC2bT/r7q1BB8I2s0BRqC"}}}
+	return spec, "Basic " + base64.StdEncoding.EncodeToString([]byte("alice:myPassword"))
 }
 
 // BenchmarkRS256Cold: a token that wasn't seen before, each time. P2: at most 1.25 × RS256Bare.

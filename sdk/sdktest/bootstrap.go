@@ -27,6 +27,7 @@ func (e *RealEnvoy) bootstrap() string {
 	cluster := func(name, socket string) object {
 		return object{
 			"name": name, "connect_timeout": "5s",
+			"circuit_breakers": object{"thresholds": []any{object{"max_retries": 1000}}}, // else 3 of all exchanges' at a time
 			"typed_extension_protocol_options": object{"envoy.extensions.upstreams.http.v3.HttpProtocolOptions": object{
 				"@type":                typePrefix + "envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
 				"explicit_http_config": object{"http2_protocol_options": object{"allow_connect": true}},
@@ -95,7 +96,7 @@ func (e *RealEnvoy) listener(id int, f Filter, cluster string) (string, error) {
 		}})
 	manager := object{
 		"@type":       typePrefix + "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
-		"stat_prefix": "x", "codec_type": f.codec(), "generate_request_id": false, "use_remote_address": false,
+		"stat_prefix": "x", "codec_type": f.codec(), "delayed_close_timeout": "0.05s", "generate_request_id": false, "use_remote_address": false,
 		"server_header_transformation": "PASS_THROUGH", "http2_protocol_options": object{"initial_stream_window_size": f.bufferLimit(), "allow_connect": true},
 		"upgrade_configs": []any{object{"upgrade_type": "websocket"}, object{"upgrade_type": "CONNECT"}},
 		"route_config":    object{"virtual_hosts": []any{route}},

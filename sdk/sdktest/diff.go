@@ -19,6 +19,7 @@ func Diff(a, b *Result) []string {
 		}
 	}
 	note("upstream", a.Upstream, b.Upstream)
+	note("tries", a.Tries, b.Tries)
 	note("client", a.Client, b.Client)
 	note("rerouted", a.Rerouted, b.Rerouted)
 	note("details", a.Details, b.Details)
@@ -57,6 +58,9 @@ var compared = []string{
 // says that something went wrong.
 func (r *Result) Summary() string {
 	var out strings.Builder
+	for _, m := range r.Tries {
+		fmt.Fprintf(&out, "→ %v ", brief(m))
+	}
 	fmt.Fprintf(&out, "→ %v ← %v", brief(r.Upstream), brief(r.Client))
 	if r.Details != "via_upstream" && r.Details != "" && r.Details != "-" {
 		fmt.Fprintf(&out, " {%s}", r.Details)

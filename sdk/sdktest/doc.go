@@ -20,8 +20,8 @@
 // All body modes but GRPC, header and trailer modes, mode overrides and their rules, header and body
 // mutations with mutation rules and content-length handling, message timeouts and their extension, spurious
 // and ignored answers, immediate and streamed replies, failure modes, early close, metadata and the buffer
-// limit. Client and upstream speak HTTP/2 or, both, HTTP/1.1. Watermarks, retries and upgrades are not emulated, and of routes
-// there is one.
+// limit. Client and upstream speak HTTP/2 or, both, HTTP/1.1, with upgrades and
+// CONNECT, and the route may try again.
 //
 // # Timing
 //

@@ -16,6 +16,9 @@ func (f Filter) upstream() object {
 	if f.HTTP1 {
 		out["cluster"] = "upstream1"
 	}
+	if f.Retries > 0 {
+		out["retry_policy"] = object{"retry_on": "5xx,reset", "num_retries": f.Retries, "retry_back_off": object{"base_interval": "0.001s"}}
+	}
 	return out
 }
 

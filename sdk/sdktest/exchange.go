@@ -46,10 +46,11 @@ type Request struct {
 	Endless bool
 	// Abort has the client go away in place of the request's end.
 	Abort bool
-	// Patience is how long the client waits for the exchange to end before it goes away; zero is ten seconds.
+	// Patience is how long the client waits while nothing happens before it goes away; zero is ten seconds.
 	Patience time.Duration
-	// Upstream is what answers.
+	// Upstream is what answers; Tries is what answered the tries before.
 	Upstream Response
+	Tries    []Response
 }
 
 // Response is an upstream's response. The zero Response is 200 without a body.

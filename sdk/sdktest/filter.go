@@ -108,6 +108,8 @@ type Filter struct {
 	Dies int
 	// ReceiveLimit is the largest message, in bytes, that the processor's server receives; zero is 64 MiB.
 	ReceiveLimit int
+	// Retries is how many times the route tries again what the upstream resets or answers with 5xx.
+	Retries int
 	// HTTP1 has client and upstream speak HTTP/1.1 in place of HTTP/2.
 	HTTP1 bool
 	// BufferLimit is per_connection_buffer_limit_bytes, in bytes; zero is Envoy's 1 MiB, and less than 65535

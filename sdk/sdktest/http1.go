@@ -58,19 +58,20 @@ func wireClient(client link.End, entry func() link.Sender) (toward link.End, fro
 		method, _ = link.Get(h, ":method")
 		return entry()
 	})
+	in.Proxy = true
 	return &unwired{h1.ResponseEncoder(back.Feed, asked), back}, &wired{h1.RequestEncoder(in.Feed), in, entry}
 }
 
-// wireUpstream puts the wire between the emulator and the upstream.
-func wireUpstream(upstream func(back link.Sender, h []link.Field) link.End, entry func() link.Sender) link.End {
+// wireUpstream puts the wire between the emulator and the upstream, whose response goes to entry.
+func wireUpstream(upstream func(back link.Sender, h []link.Field) link.End, entry link.Sender) link.End {
 	method := ""
 	asked := func() string { return method }
-	var in *h1.Decoder
-	in = h1.RequestDecoder(func(h []link.Field) link.End {
+	in := h1.RequestDecoder(func(h []link.Field) link.End {
 		method, _ = link.Get(h, ":method")
-		response := h1.ResponseDecoder(entry(), asked)
-		in.Broken = func() { entry().Reset() }
-		return upstream(&wired{h1.ResponseEncoder(response.Feed, asked), response, entry}, h)
+		response := h1.ResponseDecoder(entry, asked)
+		response.Proxy = true
+		return upstream(&wired{h1.ResponseEncoder(response.Feed, asked), response, func() link.Sender { return entry }}, h)
 	})
+	in.Broken = entry.Reset
 	return &unwired{h1.RequestEncoder(in.Feed), in}
 }

@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"google.golang.org/protobuf/types/known/structpb"
 
@@ -17,6 +18,8 @@ import (
 type Result struct {
 	// Upstream is the request that reached the upstream, nil if none did.
 	Upstream *Message
+	// Tries are the requests of tries before that one.
+	Tries []*Message
 	// Client is the response that the client saw. Its Status is 0 if none began.
 	Client *Message
 	// Counters are the filter's statistics by Envoy's names, such as "spurious_msgs_received"; those that are 0
@@ -107,6 +110,8 @@ func shown(body string) string {
 
 // recorder is an end that writes down what comes.
 type recorder struct {
+	events *atomic.Int64 // of the exchange
+
 	mu     sync.Mutex
 	m      Message
 	body   []byte
@@ -119,11 +124,12 @@ type recorder struct {
 	over   bool
 }
 
-func newRecorder() *recorder {
-	return &recorder{asked: make(chan struct{}), begun: make(chan struct{}), ended: make(chan struct{}), grown: make(chan struct{}), m: Message{Header: http.Header{}, End: Hanging}}
+func newRecorder(events *atomic.Int64) *recorder {
+	return &recorder{events: events, asked: make(chan struct{}), begun: make(chan struct{}), ended: make(chan struct{}), grown: make(chan struct{}), m: Message{Header: http.Header{}, End: Hanging}}
 }
 
 func (r *recorder) Headers(h []link.Field, end bool) {
+	r.events.Add(1)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, f := range h {
@@ -173,6 +179,7 @@ func added(name string) bool {
 }
 
 func (r *recorder) Data(p []byte, end bool) {
+	r.events.Add(1)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.over {

@@ -3,6 +3,8 @@ package sdktest
 import (
 	"context"
 	"net"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -46,13 +48,17 @@ type carrier func(ctx context.Context, t testing.TB, f Filter, serve func(ss grp
 
 // session is one exchange under way.
 type session struct {
-	ctx              context.Context
-	proxy            proxy
-	tap              *tap
-	request          Request
-	client, upstream *recorder
-	asked            chan struct{} // the upstream was reached
-	answered         chan struct{} // the upstream's answer is sent
+	events    *atomic.Int64 // counts what happens
+	ctx       context.Context
+	proxy     proxy
+	tap       *tap
+	request   Request
+	client    *recorder
+	asked     chan struct{} // the upstream was reached
+	answering sync.WaitGroup
+
+	mu    sync.Mutex
+	tries []*recorder // what reached the upstream
 }
 
 func run(t testing.TB, processor any, f Filter, r Request, c carrier) *Result {
@@ -63,10 +69,11 @@ func run(t testing.TB, processor any, f Filter, r Request, c carrier) *Result {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
+	events := new(atomic.Int64)
 	s := &session{
-		ctx:     ctx,
-		tap:     &tap{handle: handlerOf(t, processor), endless: r.Endless, request: newGate(), response: newGate(), maxMessage: f.ReceiveLimit, dies: f.Dies},
-		request: r, client: newRecorder(), upstream: newRecorder(), asked: make(chan struct{}), answered: make(chan struct{}),
+		ctx: ctx, events: events,
+		tap:     &tap{events: events, handle: handlerOf(t, processor), endless: r.Endless, request: newGate(), response: newGate(), maxMessage: f.ReceiveLimit, dies: f.Dies},
+		request: r, client: newRecorder(events), asked: make(chan struct{}),
 	}
 	s.client.method = r.fields()[0].Value
 	s.proxy = c(ctx, t, f, s.tap.serve)
@@ -92,11 +99,7 @@ func run(t testing.TB, processor any, f Filter, r Request, c carrier) *Result {
 	}
 	cancel()
 	<-sent
-	select {
-	case <-s.asked:
-		<-s.answered
-	default:
-	}
+	s.answering.Wait()
 	out := s.result(report)
 	if !f.Undescribed {
 		out.description = f.description()
@@ -159,16 +162,33 @@ func (s *session) awaitHandled(ctx context.Context, n uint64) {
 	}
 }
 
-// serveUpstream is the upstream: it takes the request and answers.
+// serveUpstream is the upstream: it takes the request, or another try of it, and answers.
 func (s *session) serveUpstream(back link.Sender, h []link.Field) link.End {
-	close(s.asked)
-	go s.respond(back)
-	return s.upstream
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	one, answer := newRecorder(s.events), s.request.Upstream
+	if n := len(s.tries); n < len(s.request.Tries) {
+		answer = s.request.Tries[n]
+	}
+	s.tries = append(s.tries, one)
+	if len(s.tries) == 1 {
+		close(s.asked)
+	}
+	s.answering.Go(func() { s.respond(back, one, answer) })
+	return one
 }
 
-func (s *session) respond(back link.Sender) {
-	defer close(s.answered)
-	r := s.request.Upstream
+// last is the upstream's end of the last try, nil if there is none.
+func (s *session) last() *recorder {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.tries) == 0 {
+		return nil
+	}
+	return s.tries[len(s.tries)-1]
+}
+
+func (s *session) respond(back link.Sender, upstream *recorder, r Response) {
 	if r.Hang {
 		return
 	}
@@ -177,19 +197,19 @@ func (s *session) respond(back link.Sender) {
 	}
 	if !r.Early {
 		select {
-		case <-s.upstream.ended:
+		case <-upstream.ended:
 		case <-s.ctx.Done():
 			return
 		}
 	}
-	if m := s.upstream.message(); !r.Early && m.End == Reset {
+	if m := upstream.message(); !r.Early && m.End == Reset {
 		return
 	}
 	if s.request.Endless && r.Echo {
-		s.upstream.await(s.ctx, size(s.request.Body))
+		upstream.await(s.ctx, size(s.request.Body))
 	}
 	if r.Echo {
-		if body := s.upstream.message().Body; body != "" {
+		if body := upstream.message().Body; body != "" {
 			r.Body = []string{body}
 		}
 	}
@@ -230,29 +250,38 @@ func (s *session) sendHeldEnd(back link.Sender, r Response) {
 	sendBody(back, nil, r.Trailer, true, r.Abort, false)
 }
 
-// wait returns when the client has its response, or gives up.
+// wait returns when the client has its response, or gives up because nothing has happened for that long.
 func (s *session) wait(ctx context.Context, patience time.Duration, down link.Sender) {
 	timer := time.NewTimer(patience)
 	defer timer.Stop()
-	select {
-	case <-s.client.ended:
-	case <-ctx.Done():
-	case <-timer.C:
-		down.Reset()
+	for seen := s.events.Load(); ; {
+		select {
+		case <-s.client.ended:
+			return
+		case <-ctx.Done():
+			return
+		case <-timer.C:
+		}
+		last := s.events.Load()
+		if last == seen {
+			down.Reset()
+			return
+		}
+		seen = last
+		timer.Reset(patience)
 	}
 }
 
 // settle waits for the upstream's side to end, which follows from the client's.
 func (s *session) settle(ctx context.Context, patience time.Duration) {
-	select {
-	case <-s.asked:
-	default:
+	upstream := s.last()
+	if upstream == nil {
 		return
 	}
 	timer := time.NewTimer(patience)
 	defer timer.Stop()
 	select {
-	case <-s.upstream.ended:
+	case <-upstream.ended:
 	case <-ctx.Done():
 	case <-timer.C:
 	}
@@ -264,10 +293,14 @@ func (s *session) result(report emulate.Report) *Result {
 		Rerouted: report.Rerouted,
 	}
 	out.Stream, out.frames = s.tap.transcript()
-	select {
-	case <-s.asked:
-		out.Upstream = s.upstream.message()
-	default:
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for i, r := range s.tries {
+		if i == len(s.tries)-1 {
+			out.Upstream = r.message()
+		} else {
+			out.Tries = append(out.Tries, r.message())
+		}
 	}
 	return out
 }
@@ -321,12 +354,13 @@ func (e *emulation) open(client link.End, upstream func(back link.Sender, h []li
 	config := emulate.Config{
 		Filter: e.filter.Config("processor"), Route: e.filter.RouteConfig(), BufferLimit: e.filter.bufferLimit(),
 		Metadata: e.filter.Metadata, Conn: e.connection, HTTP1: e.filter.HTTP1,
-		Client: client, Upstream: &asked{emulation: e, upstream: upstream},
+		Retries: e.filter.Retries, Client: client,
+		Upstream: func() link.End { return &asked{emulation: e, upstream: upstream} },
 	}
 	var from link.Sender
 	if e.filter.HTTP1 {
 		config.Client, from = wireClient(client, func() link.Sender { return e.emulator.Downstream() })
-		config.Upstream = wireUpstream(upstream, func() link.Sender { return e.emulator.Upstream() })
+		config.Upstream = func() link.End { return wireUpstream(upstream, e.emulator.Upstream()) }
 	}
 	e.emulator = emulate.Start(e.ctx, config)
 	if from == nil {

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	extprocv3 "github.com/envoyproxy/go-control-plane/envoy/service/ext_proc/v3"
@@ -96,6 +97,7 @@ type tap struct {
 	maxMessage        int
 	dies              int    // after so many messages
 	die               func() // ends the server
+	events            *atomic.Int64
 
 	mu      sync.Mutex
 	stream  []string
@@ -142,6 +144,7 @@ func (p *tap) close(ctx context.Context) error {
 }
 
 func (p *tap) note(f frame) {
+	p.events.Add(1)
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.frames = append(p.frames, f)

@@ -24,6 +24,7 @@ type shared struct {
 	hops     []hop       // all filters
 	up, down passage     // of the request, of the response
 
+	router
 	rpc            rpc
 	metadata       map[string]*structpb.Struct
 	details        string
@@ -35,7 +36,9 @@ type shared struct {
 	begun          bool // the response has gone to the client
 	method         string
 	grpcRequest    bool
-	cleared        bool // the route cache
+	upgrade        bool   // the connection is to be another protocol's
+	protocol       string // which; none of CONNECT
+	cleared        bool   // the route cache
 	rerouted       bool
 }
 
@@ -108,10 +111,10 @@ func (x *exit) Headers(h []link.Field, end bool) {
 		s.upstreamAsked = true
 		again, _ := link.Get(h, "x-reroute")
 		s.rerouted = s.cleared && again == "yes"
-		s.cfg.Upstream.Headers(h, end)
+		s.ask(s.toUpstream(h), end)
 	} else {
 		s.begun = true
-		s.cfg.Client.Headers(s.closing(hopFree(h)), end)
+		s.cfg.Client.Headers(s.toClient(h), end)
 	}
 	x.finish(end)
 }
@@ -119,7 +122,8 @@ func (x *exit) Headers(h []link.Field, end bool) {
 func (x *exit) Data(p []byte, end bool) {
 	p = slices.Clone(p)
 	if x.request {
-		x.s.cfg.Upstream.Data(p, end)
+		x.s.upstream.Data(p, end)
+		x.s.keepForRetry(p)
 	} else {
 		x.s.cfg.Client.Data(p, end)
 	}
@@ -129,7 +133,8 @@ func (x *exit) Data(p []byte, end bool) {
 func (x *exit) Trailers(h []link.Field) {
 	h = slices.Clone(h)
 	if x.request {
-		x.s.cfg.Upstream.Trailers(h)
+		x.s.upstream.Trailers(h)
+		x.s.trailersSent = h
 	} else {
 		x.s.cfg.Client.Trailers(h)
 	}
@@ -178,7 +183,7 @@ func (s *shared) destroy() {
 	}
 	if s.upstreamAsked && !s.upstreamClosed {
 		s.upstreamClosed = true
-		s.cfg.Upstream.Reset()
+		s.upstream.Reset()
 	}
 }
 

@@ -31,8 +31,12 @@ type Config struct {
 	Conn grpc.ClientConnInterface
 	// HTTP1 says that client and upstream speak HTTP/1.1, which shows in details.
 	HTTP1 bool
-	// Client takes the response, Upstream the request.
-	Client, Upstream link.End
+	// Retries is how many times the route tries again.
+	Retries int
+	// Client takes the response.
+	Client link.End
+	// Upstream begins a request, or another try of it.
+	Upstream func() link.End
 }
 
 // Emulator is the filter while it handles one exchange.
@@ -55,7 +59,7 @@ type Emulator struct {
 // Start runs the filter, and those beside it, until the exchange is over or ctx is done.
 func Start(ctx context.Context, cfg Config) *Emulator {
 	ctx, cancel := context.WithCancel(ctx)
-	s := &shared{cfg: cfg, ctx: ctx, cancel: cancel, done: make(chan struct{}), metadata: map[string]*structpb.Struct{}}
+	s := &shared{cfg: cfg, router: router{left: cfg.Retries, keeps: cfg.Retries > 0}, ctx: ctx, cancel: cancel, done: make(chan struct{}), metadata: map[string]*structpb.Struct{}}
 	maps.Copy(s.metadata, cfg.Metadata)
 	s.inbox.init()
 	e := s.add(cfg.Filter, cfg.Route, cfg.Conn)
@@ -177,10 +181,10 @@ func (e *Emulator) messageTimeout() time.Duration {
 }
 
 // Downstream is where the client sends its request.
-func (e *Emulator) Downstream() link.Sender { return &entry{e.shared, true} }
+func (e *Emulator) Downstream() link.Sender { return &entry{e.shared, true, 0} }
 
-// Upstream is where the upstream sends its response.
-func (e *Emulator) Upstream() link.Sender { return &entry{e.shared, false} }
+// Upstream is where the upstream sends its response to the present try; for the End that Config.Upstream gave.
+func (e *Emulator) Upstream() link.Sender { return &entry{e.shared, false, e.try} }
 
 // Handled returns how many answers of the processors have been taken in so far.
 func (e *Emulator) Handled() uint64 {

@@ -11,10 +11,20 @@ import (
 type entry struct {
 	s       *shared
 	request bool
+	try     int // of the response
+}
+
+// put hands an event to the exchange, unless it is of a try that is over.
+func (n *entry) put(event func()) {
+	n.s.inbox.put(func() {
+		if n.request || n.try == n.s.try {
+			event()
+		}
+	})
 }
 
 func (n *entry) Headers(h []link.Field, end bool) {
-	n.s.inbox.put(func() {
+	n.put(func() {
 		if n.request {
 			n.s.requestHeaders(h, end)
 		} else {
@@ -38,7 +48,7 @@ func (n *entry) Data(p []byte, end bool) {
 
 // take handles an event of the message, or keeps it as long as the chain is full: Envoy doesn't read on.
 func (n *entry) take(event func()) {
-	n.s.inbox.put(func() {
+	n.put(func() {
 		p := n.s.passage(n.request)
 		if n.s.full(p) || len(p.backlog) > 0 {
 			p.backlog = append(p.backlog, event)
@@ -60,7 +70,7 @@ func (n *entry) Trailers(h []link.Field) {
 }
 
 func (n *entry) Reset() {
-	n.s.inbox.put(func() {
+	n.put(func() {
 		if n.s.over {
 			return
 		}
@@ -114,22 +124,26 @@ func (s *shared) responseHeaders(h []link.Field, end bool) {
 	if s.over || s.localReply || s.upstreamClosed {
 		return
 	}
-	if text, _ := link.Get(h, ":status"); len(text) == 3 && text[0] == '1' {
+	if text, _ := link.Get(h, ":status"); len(text) == 3 && text[0] == '1' && text != "101" {
 		return // Envoy has no place for informational responses
+	} else if len(text) == 3 && text[0] == '5' && s.tryAgain(end) {
+		return
 	}
 	s.down.whole, s.down.ended = end, end
-	s.down.fields = append([]link.Field{}, h...)
-	_, s.sized = link.Get(h, "content-length")
+	s.down.fields = s.fromUpstream(append([]link.Field{}, h...))
 	s.details = "via_upstream"
 	s.entrance(false).Headers(s.down.fields, end)
 }
 
 // upstreamReset is what the router makes of an upstream that breaks off.
 func (s *shared) upstreamReset() {
-	if s.localReply || s.upstreamClosed {
+	if s.localReply || s.upstreamClosed || s.down.fields == nil && s.tryAgain(true) {
 		return
 	}
 	s.upstreamClosed = true
+	if s.cfg.HTTP1 && s.upgrade {
+		s.upstream.Reset() // which has but ended what it sends
+	}
 	code, reason := s.brokenOff()
 	text := "upstream connect error or disconnect/reset before headers. reset reason: " + reason
 	reason = strings.ReplaceAll(reason, " ", "_")

@@ -20,6 +20,7 @@ const (
 	chunkEnd
 	trailer
 	untilClose
+	raw // what follows an upgrade
 	over
 )
 
@@ -29,6 +30,9 @@ const (
 type Decoder struct {
 	// Broken, if there is one, is called when what came is no HTTP, after which nothing is read.
 	Broken func()
+	// Proxy takes the end of a connection for what breaks off what was upgraded, as Envoy does; it is how it
+	// ends, else.
+	Proxy bool
 
 	to       link.End
 	accept   func(h []link.Field) link.End // of requests: gives to
@@ -61,7 +65,7 @@ func (d *Decoder) Feed(p []byte) {
 func (d *Decoder) Close() {
 	switch {
 	case d.to == nil || d.phase == over:
-	case d.phase == untilClose:
+	case d.phase == untilClose, d.phase == raw && !d.Proxy:
 		d.end()
 	default:
 		d.phase = over
@@ -71,8 +75,8 @@ func (d *Decoder) Close() {
 
 // End is the end of what isn't delimited: the connection's end, as far as it goes in this direction.
 func (d *Decoder) End() {
-	if d.phase == untilClose {
-		d.end()
+	if d.phase == untilClose || d.phase == raw {
+		d.Close()
 	}
 }
 
@@ -114,7 +118,7 @@ func (d *Decoder) step() bool {
 		}
 	case trailer:
 		return d.trailer()
-	case untilClose:
+	case untilClose, raw:
 		d.left = len(d.in)
 		d.take()
 	case over:
@@ -195,7 +199,9 @@ func (d *Decoder) head() bool {
 	}
 	for _, line := range lines[1:] {
 		name, value, _ := strings.Cut(line, ":")
-		h = append(h, field(strings.ToLower(name), strings.TrimSpace(value)))
+		if f := field(strings.ToLower(name), strings.TrimSpace(value)); f.Name != ":authority" || !hasAuthority(h) {
+			h = append(h, f)
+		}
 	}
 	if d.accept != nil {
 		d.to = d.accept(h)
@@ -219,6 +225,11 @@ func field(name, value string) link.Field {
 	return link.Field{Name: name, Value: value}
 }
 
+func hasAuthority(h []link.Field) bool {
+	_, ok := link.Get(h, ":authority")
+	return ok
+}
+
 // firstLine gives the pseudo-headers of a request's or a response's first line, nothing if it is none.
 func firstLine(line string) []link.Field {
 	first, rest, ok := strings.Cut(line, " ")
@@ -230,6 +241,9 @@ func firstLine(line string) []link.Field {
 		return []link.Field{{Name: ":status", Value: status}}
 	}
 	target, _, _ := strings.Cut(rest, " ")
+	if first == http.MethodConnect {
+		return []link.Field{{Name: ":method", Value: first}, {Name: ":authority", Value: target}, {Name: ":scheme", Value: "http"}}
+	}
 	return []link.Field{{Name: ":method", Value: first}, {Name: ":path", Value: target}, {Name: ":scheme", Value: "http"}}
 }
 
@@ -244,7 +258,7 @@ func (d *Decoder) framing(h []link.Field) phase {
 	}
 	switch {
 	case Upgraded(h, method):
-		return untilClose
+		return raw
 	case isResponse && (status[0] == '1' || status == "204" || status == "304" || method == http.MethodHead):
 		return over
 	}

@@ -150,4 +150,13 @@ type Outcome struct {
 	Err error
 	// Held is for how long Process's own code, and that of its body functions, had the exchange.
 	Held time.Duration
+	// RequestBytes and ResponseBytes are what came of the bodies.
+	RequestBytes, ResponseBytes int64
+	// Edits is how much of the messages was changed: names of headers and trailers, path, status, and bodies.
+	Edits int
+	// Prevented is how often the host kept back what the proxy would have taken for a fault of the protocol, or
+	// ignored: calls that came too late or twice, edits and needs that the configuration forbids.
+	Prevented int
+	// Left says that the failure was left to the proxy's own failure mode, in place of a verdict.
+	Left bool
 }

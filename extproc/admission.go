@@ -1,10 +1,14 @@
 package extproc
 
-import "github.com/gatehouse-proxy/gatehouse/exchange"
+import (
+	"errors"
+
+	"github.com/gatehouse-proxy/gatehouse/exchange"
+)
 
 // WithAdmission has admit decide, before the Processor sees anything of an exchange, whether it is taken
-// on. An error refuses it: the client gets the failure verdict, nothing is logged, and the Outcome's Err
-// is that error. release is called once for each exchange that was admitted, when it is over. Both are
+// on. An error refuses it: the client gets the failure verdict, or, if the error is or wraps a
+// [exchange.Reply], that; nothing is logged, and the Outcome's Err is that error. release is called once for each exchange that was admitted, when it is over. Both are
 // called concurrently and must not block: a server that queues what it can't serve makes every client
 // wait for nothing. Where the option is given several times, all must admit.
 //
@@ -49,8 +53,18 @@ func OnOutcome(observe func(exchange.Outcome)) Option {
 // refuse ends an exchange that the Processor doesn't get to see.
 func (s *stream) refuse(cause error) error {
 	s.outcome.Err = cause
-	if s.auto.mute {
+	if errors.Is(cause, exchange.ErrNeeds) {
+		s.outcome.Prevented++
+	}
+	var reply *exchange.Reply
+	switch {
+	case s.auto.mute:
 		return nil
+	case errors.As(cause, &reply) && reply != nil:
+		s.reply(reply)
+		return nil
+	case s.server.left:
+		return s.leaveFailure()
 	}
 	failure := s.server.failure
 	s.reply(&failure)

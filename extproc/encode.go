@@ -29,6 +29,17 @@ type edits struct {
 	all      bool // the filter's rules allow edits of every header
 }
 
+// count is how much is changed.
+func (e *edits) count() int {
+	n := len(e.header.Edited())
+	for _, changed := range [...]bool{e.path != "", e.status != 0, e.instead} {
+		if changed {
+			n++
+		}
+	}
+	return n
+}
+
 // appendAnswer appends the ProcessingResponse to a message that is not a duplex body.
 func appendAnswer(dst []byte, k kind, e *edits) ([]byte, error) {
 	dst, answer := wire.Open(dst, k.answer())

@@ -122,6 +122,11 @@ func (f *flow) push(from, to int, data string, end bool, sink func(string) error
 func (f *flow) take(m *message) error {
 	d := f.direction()
 	end := d.ended || d.mode == modeBuffered // one message is all, whatever it says of the end
+	if f.side == requestSide {
+		f.stream.outcome.RequestBytes += int64(len(m.body))
+	} else {
+		f.stream.outcome.ResponseBytes += int64(len(m.body))
+	}
 	switch {
 	case f.holding:
 		if d.mode == modeBufferedPartial && !end {

@@ -18,7 +18,7 @@ func (s *stream) Next(ctx context.Context, want exchange.Want) (*exchange.Respon
 	}
 	defer s.leave()
 	if s.nexted {
-		return nil, exchange.ErrNextTwice
+		return nil, s.prevented(exchange.ErrNextTwice)
 	}
 	s.want, s.reading = want, ctx
 	if err := s.next(ctx); err != nil {
@@ -61,7 +61,7 @@ func (s *stream) Reply(r exchange.Reply) error {
 	}
 	defer s.leave()
 	if s.started || s.flows[responseSide].released {
-		return exchange.ErrResponseStarted
+		return s.prevented(exchange.ErrResponseStarted)
 	}
 	s.reply(&r)
 	return nil
@@ -74,7 +74,7 @@ func (s *stream) SetMetadata(namespace, key string, value any) error {
 	}
 	defer s.leave()
 	if s.filter.Described && !slices.Contains(s.filter.Untyped, namespace) {
-		return unmet("metadata namespace " + namespace)
+		return s.prevented(unmet("metadata namespace " + namespace))
 	}
 	// Encoded now, so that a value that can't be sent is the caller's error and not the answer's.
 	if _, err := wire.AppendStruct(nil, map[string]any{namespace: map[string]any{key: value}}); err != nil {
@@ -115,7 +115,7 @@ func (s *stream) begin() error {
 	var err error
 	switch {
 	case s.auto.replied:
-		err = exchange.ErrDone
+		err = s.prevented(exchange.ErrDone)
 	case s.ended:
 		err = exchange.ErrEnded
 	default:
@@ -130,9 +130,15 @@ func (s *stream) begin() error {
 func (s *stream) beginOutside() error {
 	err := s.begin()
 	if err == nil && s.staged {
+		err = s.prevented(errInside)
 		s.leave()
-		err = errInside
 	}
+	return err
+}
+
+// prevented counts what isn't sent.
+func (s *stream) prevented(err error) error {
+	s.outcome.Prevented++
 	return err
 }
 
@@ -175,6 +181,7 @@ func (s *stream) answer(k kind, e *edits) error {
 		return err
 	}
 	s.metadata, s.merged = nil, nil
+	s.outcome.Edits += e.count()
 	s.answered(k.side())
 	return nil
 }

@@ -142,7 +142,7 @@ func (s *stream) mayClose() bool {
 // take handles a message.
 func (s *stream) take(m *message) error {
 	if !s.auto.arrive(m) {
-		return nil
+		return s.dropped()
 	}
 	f := &s.flows[m.kind.side()]
 	switch m.kind {
@@ -167,6 +167,12 @@ func (s *stream) take(m *message) error {
 		return f.take(m)
 	}
 	return f.takeTrailers()
+}
+
+// dropped: an answer to a chunk after the end would be one to nothing.
+func (s *stream) dropped() error {
+	s.outcome.Prevented++
+	return nil
 }
 
 // load fills trailers, on which edits that were made before they came are made again.

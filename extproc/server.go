@@ -27,6 +27,8 @@ type Server struct {
 	observe   func(exchange.Outcome)
 	declared  declaration
 	keepAlive time.Duration
+	left      bool
+	slow      time.Duration
 }
 
 // An Option changes a Server.
@@ -57,6 +59,13 @@ func WithName(name string) Option { return option(func(s *Server) { s.name = nam
 // WithFailure sets the failure verdict: what a client gets when the processor returns an error that is
 // no Reply, panics or is too slow. The default is 503 "processor unavailable".
 func WithFailure(reply exchange.Reply) Option { return option(func(s *Server) { s.failure = reply }) }
+
+// LeaveFailuresToFilter has an exchange whose processor fails end with a gRPC error, in place of the failure
+// verdict, so that the filter's failure_mode_allow decides: with that set, what the processor should have seen
+// passes as if it weren't there. It is for processors that nobody's safety rests on. A [exchange.Reply] stays
+// the answer, a response that has started is reset, and in body mode FULL_DUPLEX_STREAMED Envoy itself fails
+// what has a body. The Outcome says Left.
+func LeaveFailuresToFilter() Option { return option(func(s *Server) { s.left = true }) }
 
 // DefaultDeadline is the deadline without [WithDeadline].
 const DefaultDeadline = 10 * time.Second

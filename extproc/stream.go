@@ -96,6 +96,7 @@ var (
 	errSlow      = exchange.ErrTooSlow
 	// errReset is all that Envoy gets to know: the text reaches access logs.
 	errReset = status.Error(codes.Aborted, "processor failed after the response had started")
+	errLeft  = status.Error(codes.Unavailable, "processor failed")
 )
 
 // run serves the exchange to its end.
@@ -185,31 +186,41 @@ func (s *stream) conclude(err error) error {
 		s.note(err)
 		return nil
 	}
-	reply := s.verdict(err)
-	if s.started {
+	reply, failed := s.verdict(err)
+	switch {
+	case s.started:
 		s.note(err)
 		return errReset
+	case failed && s.server.left:
+		return s.leaveFailure()
 	}
 	s.reply(reply)
 	return nil
 }
 
-// verdict is the reply that an error stands for.
-func (s *stream) verdict(err error) *exchange.Reply {
-	var reply *exchange.Reply
+// leaveFailure has the filter's failure mode decide.
+func (s *stream) leaveFailure() error {
+	s.outcome.Left = true
+	return errLeft
+}
+
+// verdict is the reply that an error stands for; failed says that it is the failure verdict.
+func (s *stream) verdict(err error) (reply *exchange.Reply, failed bool) {
 	switch {
 	case errors.As(err, &reply) && reply != nil:
 		if reply.Cause != nil {
 			s.server.log.WarnContext(&s.ctx, "processor replied", "processor", s.server.name, "code", reply.Status(), "cause", reply.Cause)
 		}
-		return reply
+		return reply, false
 	case errors.Is(err, exchange.ErrTooLarge):
-		return exchange.Deny(http.StatusRequestEntityTooLarge, "body too large")
+		return exchange.Deny(http.StatusRequestEntityTooLarge, "body too large"), false
+	case errors.Is(err, exchange.ErrNeeds), errors.Is(err, exchange.ErrBadEdit):
+		s.outcome.Prevented++
 	}
 	s.server.log.ErrorContext(&s.ctx, "processor failed", "processor", s.server.name, "error", err, "response_started", s.started)
 	s.outcome.Err = err
 	failure := s.server.failure
-	return &failure
+	return &failure, true
 }
 
 // note records an error that is not answered by a reply.
@@ -234,6 +245,12 @@ func (s *stream) completed() {
 	if s.outcome.Status == 0 && s.response != nil {
 		s.outcome.Status = s.response.Status()
 	}
+	for i := range s.flows {
+		if s.flows[i].ended && s.flows[i].rewritten() {
+			s.outcome.Edits++
+		}
+	}
+	s.logSlow()
 	for _, hook := range s.hooks {
 		s.complete(hook)
 	}

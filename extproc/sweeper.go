@@ -104,7 +104,7 @@ func (s *stream) overdue(now time.Time) bool {
 	s.server.log.Error("processor is too slow", "processor", s.server.name, "response_started", s.started)
 	go func() {
 		defer s.sweeping.Unlock()
-		if !s.started && !s.auto.replied && !s.ended {
+		if !s.started && !s.auto.replied && !s.ended && !s.server.left {
 			failure := s.server.failure
 			s.metadata = nil
 			s.reply(&failure)

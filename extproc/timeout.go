@@ -154,12 +154,12 @@ func (s *stream) ExtendTimeout(d time.Duration) error {
 	}
 	switch {
 	case d < time.Millisecond || d > s.filter.MaxTimeout:
-		return unmet("a timeout of " + d.String())
+		return s.prevented(unmet("a timeout of " + d.String()))
 	case s.extended[side]:
 		if now.Add(within(d)).UnixNano() <= s.due[side].Load() {
 			return nil // it has been asked for
 		}
-		return unmet("a second longer timeout")
+		return s.prevented(unmet("a second longer timeout"))
 	}
 	s.prolong(d, now)
 	s.extend(within(d))

@@ -76,8 +76,8 @@ func TestEveryMetricIsDocumented(t *testing.T) {
 		t.Fatal(err)
 	}
 	var documented []string
-	for _, row := range regexp.MustCompile("(?m)^\\| `(gatehouse_\\w+)` \\| (?:`(\\w+)`)? ?\\|").FindAllStringSubmatch(string(text), -1) {
-		documented = append(documented, row[1]+" "+row[2])
+	for _, row := range regexp.MustCompile("(?m)^\\| `(gatehouse_\\w+)` \\|([^|]*)\\|").FindAllStringSubmatch(string(text), -1) {
+		documented = append(documented, strings.TrimSpace(row[1]+" "+strings.NewReplacer("`", "", " ", "").Replace(row[2])))
 	}
 	registry := prometheus.NewRegistry()
 	serving(t, "127.0.0.1:0", both{}, sdk.WithMetrics(registry))
@@ -87,11 +87,11 @@ func TestEveryMetricIsDocumented(t *testing.T) {
 	}
 	var measured []string
 	for _, f := range families {
-		label := ""
+		var labels []string
 		for _, pair := range f.GetMetric()[0].GetLabel() {
-			label = pair.GetName()
+			labels = append(labels, pair.GetName())
 		}
-		measured = append(measured, f.GetName()+" "+label)
+		measured = append(measured, strings.TrimSpace(f.GetName()+" "+strings.Join(labels, ",")))
 	}
 	slices.Sort(documented)
 	slices.Sort(measured)

@@ -27,6 +27,7 @@ const DefaultListen = "127.0.0.1:9002"
 //	--tls-client-ca    PEM file of the CA that clients' certificates must be signed by
 //	--metrics-listen   host:port of /metrics for Prometheus; none without it
 //	--max-exchanges    how many to serve at a time, the rest is refused with 503; 0, the default, is no bound
+//	--adaptive         let the bound follow the latency, up to --max-exchanges; see WithAdaptiveExchanges
 //	--drain            how long open exchanges may take when the process is told to stop, default 10s
 //	--log-level        debug, info, warn or error, default info
 //
@@ -57,6 +58,7 @@ type flags struct {
 	mode            octal
 	tls             TLS
 	level           slog.Level
+	adaptive        bool
 	settings        settings
 }
 
@@ -69,6 +71,7 @@ func define(set *flag.FlagSet) *flags {
 	set.StringVar(&f.tls.ClientCA, "tls-client-ca", "", "PEM `file` of the CA that must have signed clients' certificates")
 	set.StringVar(&f.metrics, "metrics-listen", "", "`host:port` of /metrics for Prometheus (default none)")
 	set.IntVar(&f.settings.exchanges, "max-exchanges", 0, "`number` of exchanges to serve at a time, others are refused with 503 (default no bound)")
+	set.BoolVar(&f.adaptive, "adaptive", false, "let the number of exchanges served at a time follow their latency, up to --max-exchanges")
 	set.DurationVar(&f.settings.drain, "drain", DefaultDrain, "`time` for open exchanges when told to stop")
 	set.TextVar(&f.level, "log-level", slog.LevelInfo, "least `level` to log: debug, info, warn or error")
 	set.Usage = func() {
@@ -92,11 +95,23 @@ func (f *flags) options(set *flag.FlagSet) []ServerOption {
 			opts = append(opts, WithMetricsListener(f.metrics, nil))
 		case "max-exchanges":
 			opts = append(opts, WithMaxExchanges(f.settings.exchanges))
+		case "adaptive":
+			opts = append(opts, f.adaptively())
 		case "drain":
 			opts = append(opts, WithDrain(f.settings.drain))
 		}
 	})
 	return opts
+}
+
+// adaptively is what --adaptive says.
+func (f *flags) adaptively() ServerOption {
+	return serverOption(func(s *settings) {
+		s.adaptive = nil
+		if f.adaptive {
+			s.adaptive = &Adaptive{Max: f.settings.exchanges}
+		}
+	})
 }
 
 // octal is a file mode on a command line.

@@ -14,22 +14,29 @@ import (
 // metrics are a server's instruments. The handles of labelled ones are resolved here, once: a look-up by
 // label costs more than the rest of a measurement.
 type metrics struct {
-	phases   [phases]prometheus.Observer
-	open     prometheus.Gauge
-	passed   prometheus.Counter
-	replies  [classes]prometheus.Counter
-	failures map[error]prometheus.Counter
-	failed   prometheus.Counter // for other causes
-	gone     prometheus.Counter
-	unmet    prometheus.Counter     // those of this server's processor
-	unmetBy  *prometheus.CounterVec // processor
-	sheds    prometheus.Counter
+	extproc *extprocVectors // nil for a server without a Processor
+	phases  [phases]prometheus.Observer
+	open    prometheus.Gauge
+	passed  prometheus.Counter
+	replies [classes]prometheus.Counter
+	// failures are by cause, failed is for other causes.
+	failures  map[error]prometheus.Counter
+	failed    prometheus.Counter
+	gone      prometheus.Counter
+	unmet     prometheus.Counter
+	sheds     prometheus.Counter
+	bytes     [2]prometheus.Counter
+	edits     prometheus.Counter
+	prevented prometheus.Counter
+	left      prometheus.Counter
+	limit     prometheus.Gauge
 
-	check    prometheus.Observer
-	allowed  prometheus.Counter
-	denials  [classes]prometheus.Counter
-	broken   map[string]prometheus.Counter
-	authShed prometheus.Counter
+	check     prometheus.Observer
+	allowed   prometheus.Counter
+	denials   [classes]prometheus.Counter
+	broken    map[string]prometheus.Counter
+	authShed  prometheus.Counter
+	authLimit prometheus.Gauge
 }
 
 // classes are the first digits of final statuses, 2 to 5, as indexes.
@@ -44,64 +51,14 @@ func newMetrics(r prometheus.Registerer, p any) (*metrics, error) {
 	m := &metrics{}
 	var errs []error
 	if _, ok := p.(Processor); ok {
-		errs = append(errs, m.registerExtProc(r))
+		var err error
+		m.extproc, err = newExtProcVectors(r)
+		errs = append(errs, err)
 	}
 	if _, ok := p.(Authorizer); ok {
 		errs = append(errs, m.registerExtAuthz(r))
 	}
 	return m, errors.Join(errs...)
-}
-
-func (m *metrics) registerExtProc(r prometheus.Registerer) error {
-	latency, err1 := register(r, prometheus.NewHistogramVec(prometheus.HistogramOpts{
-		Name:    "gatehouse_extproc_phase_seconds",
-		Help:    "Time from a message of Envoy's to its answer, by phase.",
-		Buckets: seconds,
-	}, []string{"phase"}))
-	open, err2 := register(r, prometheus.NewGauge(prometheus.GaugeOpts{
-		Name: "gatehouse_extproc_exchanges", Help: "Exchanges being served now.",
-	}))
-	verdicts, err3 := register(r, prometheus.NewCounterVec(prometheus.CounterOpts{
-		Name: "gatehouse_extproc_exchanges_total",
-		Help: "Exchanges that are over, by verdict: passed, or the class of the status of the reply in place of the upstream's, or ended by the client, Envoy or upstream.",
-	}, []string{"verdict"}))
-	failures, err4 := register(r, prometheus.NewCounterVec(prometheus.CounterOpts{
-		Name: "gatehouse_extproc_failures_total", Help: "Failure verdicts, by cause.",
-	}, []string{"cause"}))
-	sheds, err5 := register(r, prometheus.NewCounter(prometheus.CounterOpts{
-		Name: "gatehouse_extproc_shed_total", Help: "Exchanges refused because there were too many at a time.",
-	}))
-	unmet, err6 := register(r, prometheus.NewCounterVec(prometheus.CounterOpts{
-		Name: "gatehouse_extproc_unmet_needs_total",
-		Help: "Exchanges in which the filter's configuration forbids what the processor needs, by processor.",
-	}, []string{"processor"}))
-	if err := errors.Join(err1, err2, err3, err4, err5, err6); err != nil {
-		return err
-	}
-	m.unmetBy = unmet
-	for i, name := range phaseNames {
-		m.phases[i] = latency.WithLabelValues(name)
-	}
-	m.open, m.sheds, m.passed, m.gone = open, sheds, verdicts.WithLabelValues("passed"), verdicts.WithLabelValues("ended")
-	m.replies = byClass(verdicts)
-	m.failed = failures.WithLabelValues("error")
-	m.failures = map[error]prometheus.Counter{}
-	for cause, name := range causes {
-		m.failures[cause] = failures.WithLabelValues(name)
-	}
-	return nil
-}
-
-// causes are what an Outcome's Err may be, and the names they are counted by.
-var causes = map[error]string{
-	exchange.ErrPanicked: "panic",
-	exchange.ErrTooSlow:  "deadline",
-	exchange.ErrNeeds:    "needs",
-	exchange.ErrBadEdit:  "bad_edit",
-	ErrNoConfiguration:   "configuration",
-	ErrBadConfiguration:  "configuration",
-	ErrOverloaded:        "overloaded",
-	ErrNotReady:          "not_ready",
 }
 
 func (m *metrics) registerExtAuthz(r prometheus.Registerer) error {
@@ -118,10 +75,13 @@ func (m *metrics) registerExtAuthz(r prometheus.Registerer) error {
 	sheds, err4 := register(r, prometheus.NewCounter(prometheus.CounterOpts{
 		Name: "gatehouse_extauthz_shed_total", Help: "Checks refused because there were too many at a time.",
 	}))
-	if err := errors.Join(err1, err2, err3, err4); err != nil {
+	limit, err5 := register(r, prometheus.NewGauge(prometheus.GaugeOpts{
+		Name: "gatehouse_extauthz_limit", Help: "How many checks are served at a time; 0 is no bound.",
+	}))
+	if err := errors.Join(err1, err2, err3, err4, err5); err != nil {
 		return err
 	}
-	m.check, m.allowed, m.authShed = latency, verdicts.WithLabelValues("allowed"), sheds
+	m.check, m.allowed, m.authShed, m.authLimit = latency, verdicts.WithLabelValues("allowed"), sheds, limit
 	m.denials = byClass(verdicts)
 	m.broken = map[string]prometheus.Counter{}
 	for reason, name := range map[string]string{
@@ -149,36 +109,6 @@ func register[C prometheus.Collector](r prometheus.Registerer, c C) (C, error) {
 		}
 	}
 	return c, err
-}
-
-// outcome counts an exchange that is over.
-func (m *metrics) outcome(o exchange.Outcome) {
-	if o.Err != nil {
-		m.failure(o)
-	}
-	switch {
-	case o.Reply != nil:
-		m.replies[class(o.Reply)].Inc()
-	case errors.Is(o.Err, exchange.ErrEnded):
-		m.gone.Inc()
-	default:
-		m.passed.Inc()
-	}
-}
-
-func (m *metrics) failure(o exchange.Outcome) {
-	if errors.Is(o.Err, exchange.ErrNeeds) {
-		m.unmet.Inc()
-	}
-	for cause, counter := range m.failures {
-		if errors.Is(o.Err, cause) {
-			counter.Inc()
-			return
-		}
-	}
-	if !errors.Is(o.Err, exchange.ErrEnded) {
-		m.failed.Inc()
-	}
 }
 
 // verdict has the form of an extauthz.OnVerdict observer.

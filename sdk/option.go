@@ -32,6 +32,8 @@ type settings struct {
 	ready      func(addr string)
 	warmup     func(context.Context) error
 	exchanges  int
+	adaptive   *Adaptive
+	shedReply  *Reply
 	registry   prometheus.Registerer
 	metricsAt  string
 	metricsOn  func(addr string)
@@ -88,6 +90,16 @@ func WithAuthorizer(opts ...extauthz.Option) ServerOption {
 func WithMaxExchanges(n int) ServerOption {
 	return serverOption(func(s *settings) { s.exchanges = n })
 }
+
+// WithAdaptiveExchanges bounds how many exchanges, or checks, are served at a time by how long they take; see
+// [Adaptive]. What is more is refused as by [WithMaxExchanges], whose bound holds too.
+func WithAdaptiveExchanges(a Adaptive) ServerOption {
+	return serverOption(func(s *settings) { s.adaptive = &a })
+}
+
+// WithShedReply sets what the client of a refused exchange, or check, gets, such as 429 with a Retry-After;
+// without it that is the failure verdict.
+func WithShedReply(r Reply) ServerOption { return serverOption(func(s *settings) { s.shedReply = &r }) }
 
 // WithWarmup has Serve run warm, with a context that ends when Serve is told to, before it serves
 // anything. Meanwhile it listens, the health service says NOT_SERVING, and exchanges get the failure

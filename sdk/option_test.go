@@ -46,13 +46,17 @@ func ask(t *testing.T, conn *grpc.ClientConn) (*extprocv3.ProcessingResponse, ex
 
 func check(t *testing.T, conn *grpc.ClientConn) *authv3.CheckResponse {
 	t.Helper()
-	answer, err := authv3.NewAuthorizationClient(conn).Check(t.Context(), &authv3.CheckRequest{Attributes: &authv3.AttributeContext{
-		Request: &authv3.AttributeContext_Request{Http: &authv3.AttributeContext_HttpRequest{Method: "GET", Path: "/", Host: "a.example"}},
-	}}, grpc.WaitForReady(true))
+	answer, err := newCheck(t.Context(), conn)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return answer
+}
+
+func newCheck(ctx context.Context, conn *grpc.ClientConn) (*authv3.CheckResponse, error) {
+	return authv3.NewAuthorizationClient(conn).Check(ctx, &authv3.CheckRequest{Attributes: &authv3.AttributeContext{
+		Request: &authv3.AttributeContext_Request{Http: &authv3.AttributeContext_HttpRequest{Method: "GET", Path: "/", Host: "a.example"}},
+	}}, grpc.WaitForReady(true))
 }
 
 func TestNameAndFailureOfAProcessor(t *testing.T) {

@@ -19,7 +19,7 @@ var phaseNames = [phases]string{
 
 // measure is a [grpc.StreamServerInterceptor] that takes the time which the proxy waits.
 func (m *metrics) measure(srv any, s grpc.ServerStream, info *grpc.StreamServerInfo, next grpc.StreamHandler) error {
-	if m.open == nil || info.FullMethod != processMethod {
+	if m.extproc == nil || info.FullMethod != processMethod {
 		return next(srv, s)
 	}
 	m.open.Inc()

@@ -168,8 +168,10 @@ func (s *settings) register(to *server, p any, m *metrics) (names []string) {
 	if processor, ok := p.(Processor); ok {
 		a := s.admission(to)
 		opts := []extproc.Option{extproc.WithLogger(s.log), extproc.WithAdmission(a.admit, a.release)}
+		if a.adaptive != nil {
+			opts = append(opts, extproc.OnOutcome(a.outcome))
+		}
 		if m != nil {
-			a.shed = m.sheds.Inc
 			opts = append(opts, extproc.OnOutcome(m.outcome))
 		}
 		if s.tracer != nil {
@@ -177,7 +179,9 @@ func (s *settings) register(to *server, p any, m *metrics) (names []string) {
 		}
 		served := extproc.NewServer(processor, append(opts, s.extproc...)...)
 		if m != nil {
-			m.unmet = m.unmetBy.WithLabelValues(served.Name())
+			m.bind(served)
+			a.shed = m.sheds.Inc
+			a.measure(m.limit)
 		}
 		served.Register(to.grpc)
 		names = append(names, HealthExtProc)
@@ -187,6 +191,7 @@ func (s *settings) register(to *server, p any, m *metrics) (names []string) {
 		opts := []extauthz.Option{extauthz.WithLogger(s.log)}
 		if m != nil {
 			a.shed = m.authShed.Inc
+			a.measure(m.authLimit)
 			opts = append(opts, extauthz.OnVerdict(m.verdict))
 		}
 		if s.tracer != nil {
@@ -200,7 +205,10 @@ func (s *settings) register(to *server, p any, m *metrics) (names []string) {
 }
 
 func (s *settings) admission(to *server) *admission {
-	a := &admission{limit: int64(s.exchanges), shed: func() {}}
+	a := &admission{limit: int64(s.exchanges), shed: func() {}, reply: s.shedReply}
+	if s.adaptive != nil {
+		a.adaptive = newAdaptive(*s.adaptive)
+	}
 	to.ready = append(to.ready, a)
 	return a
 }

@@ -104,18 +104,18 @@ func TestMetricsThroughEnvoy(t *testing.T) {
 	await(t, func() string {
 		text := page(t, url)
 		for _, line := range []string{
-			`gatehouse_extproc_exchanges_total{verdict="passed"} 1`,
-			`gatehouse_extproc_exchanges_total{verdict="4xx"} 1`,
-			`gatehouse_extproc_exchanges_total{verdict="5xx"} 4`,
-			`gatehouse_extproc_exchanges_total{verdict="ended"} 0`,
-			`gatehouse_extproc_failures_total{cause="error"} 1`,
-			`gatehouse_extproc_failures_total{cause="panic"} 1`,
-			`gatehouse_extproc_failures_total{cause="deadline"} 1`,
-			`gatehouse_extproc_failures_total{cause="needs"} 1`,
-			`gatehouse_extproc_exchanges 0`,
-			`gatehouse_extproc_phase_seconds_count{phase="request_headers"} 6`,
-			`gatehouse_extproc_phase_seconds_bucket{phase="request_headers",le="0.025"} 5`, // all but the slow one
-			`gatehouse_extproc_phase_seconds_count{phase="response_headers"} 1`,
+			`gatehouse_extproc_exchanges_total{processor="processor",verdict="passed"} 1`,
+			`gatehouse_extproc_exchanges_total{processor="processor",verdict="4xx"} 1`,
+			`gatehouse_extproc_exchanges_total{processor="processor",verdict="5xx"} 4`,
+			`gatehouse_extproc_exchanges_total{processor="processor",verdict="ended"} 0`,
+			`gatehouse_extproc_failures_total{cause="error",processor="processor"} 1`,
+			`gatehouse_extproc_failures_total{cause="panic",processor="processor"} 1`,
+			`gatehouse_extproc_failures_total{cause="deadline",processor="processor"} 1`,
+			`gatehouse_extproc_failures_total{cause="needs",processor="processor"} 1`,
+			`gatehouse_extproc_exchanges{processor="processor"} 0`,
+			`gatehouse_extproc_phase_seconds_count{phase="request_headers",processor="processor"} 6`,
+			`gatehouse_extproc_phase_seconds_bucket{phase="request_headers",processor="processor",le="0.025"} 5`, // all but the slow one
+			`gatehouse_extproc_phase_seconds_count{phase="response_headers",processor="processor"} 1`,
 			`gatehouse_extauthz_checks_total{verdict="allowed"} 6`,
 			`gatehouse_extauthz_check_seconds_count 6`,
 			`go_goroutines `,
@@ -141,8 +141,8 @@ func TestShedsAreCounted(t *testing.T) {
 	await(t, func() string {
 		text := page(t, url)
 		for _, line := range []string{
-			"gatehouse_extproc_shed_total 1", `gatehouse_extproc_failures_total{cause="overloaded"} 1`,
-			`gatehouse_extproc_exchanges_total{verdict="5xx"} 1`, "gatehouse_extproc_exchanges 1",
+			`gatehouse_extproc_shed_total{processor="processor"} 1`, `gatehouse_extproc_failures_total{cause="overloaded",processor="processor"} 1`,
+			`gatehouse_extproc_exchanges_total{processor="processor",verdict="5xx"} 1`, `gatehouse_extproc_exchanges{processor="processor"} 1`,
 		} {
 			if !strings.Contains(text, line) {
 				return "no " + line + " in\n" + text
@@ -153,7 +153,7 @@ func TestShedsAreCounted(t *testing.T) {
 	// A second server with the same registry adds to the same numbers.
 	second, _, _ := serving(t, "127.0.0.1:0", waiting, sdk.WithMetrics(registry))
 	open(t, dial(t, second))
-	if text := page(t, url); !strings.Contains(text, "gatehouse_extproc_exchanges 2") {
+	if text := page(t, url); !strings.Contains(text, `gatehouse_extproc_exchanges{processor="processor"} 2`) {
 		t.Errorf("two servers:\n%s", text)
 	}
 }

@@ -2,25 +2,21 @@ package record
 
 import (
 	"bytes"
-	"net/url"
 	"slices"
 	"strings"
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	extprocv3 "github.com/envoyproxy/go-control-plane/envoy/service/ext_proc/v3"
 	"google.golang.org/protobuf/types/known/structpb"
+
+	"github.com/gatehouse-proxy/gatehouse/internal/mask"
 )
 
 // Redacted stands in place of what isn't kept.
-const Redacted = "REDACTED"
+const Redacted = mask.Masked
 
 // DefaultHeaders are the headers and keys of initial metadata whose values are never kept, in lower case.
-func DefaultHeaders() []string {
-	return []string{
-		"authorization", "proxy-authorization", "cookie", "set-cookie", "www-authenticate", "authentication-info", "x-api-key", "x-auth-token",
-		"x-csrf-token", "x-xsrf-token", "x-amz-security-token", "x-forwarded-client-cert", "grpc-metadata-authorization",
-	}
-}
+func DefaultHeaders() []string { return mask.Headers() }
 
 // Redactor takes out what must not be kept. The zero Redactor takes out the values of [DefaultHeaders], all
 // values in query strings, the contents (not the sizes) of bodies, dynamic metadata and attributes.
@@ -137,7 +133,7 @@ func (r Redactor) line(h *corev3.HeaderValue) {
 		case r.secret(name):
 			return Redacted
 		case !r.KeepQueries && (name == ":path" || name == "referer" || name == "location" || name == "x-envoy-original-path"):
-			return withoutValues(text)
+			return mask.Query(text)
 		}
 		return text
 	}
@@ -145,29 +141,6 @@ func (r Redactor) line(h *corev3.HeaderValue) {
 	if len(h.GetRawValue()) == 0 {
 		h.RawValue = nil
 	}
-}
-
-// withoutValues keeps the names in a query, and nothing of a fragment or of credentials before a host.
-func withoutValues(text string) string {
-	text, _, _ = strings.Cut(text, "#")
-	if u, err := url.Parse(text); err == nil && u.User != nil {
-		u.User = url.User(Redacted)
-		text = u.String()
-	}
-	path, query, ok := strings.Cut(text, "?")
-	if !ok {
-		return path
-	}
-	pairs := strings.Split(query, "&")
-	for i, pair := range pairs {
-		// A pair without a name may be a token by itself.
-		if name, _, named := strings.Cut(pair, "="); named {
-			pairs[i] = name + "=" + Redacted
-		} else if pair != "" {
-			pairs[i] = Redacted
-		}
-	}
-	return path + "?" + strings.Join(pairs, "&")
 }
 
 // body keeps the size, by which chunks are told apart.

@@ -31,9 +31,9 @@ func OnVerdict(observe func(ctx context.Context, r *exchange.Request, v exchange
 
 // WithNamespace sets the namespace of dynamic metadata that [exchange.Verdict.Metadata] goes to; the
 // filter's metadata_options must list it under receiving_namespaces.untyped. The default is
-// [DefaultNamespace].
+// [DefaultNamespace]. With the option a filter that is known not to list it fails from the first exchange on.
 func WithNamespace(namespace string) AuthorizerOption {
-	return authorizerOption(func(a *authorizer) { a.namespace = namespace })
+	return authorizerOption(func(a *authorizer) { a.namespace, a.named = namespace, true })
 }
 
 // Authorize returns a Processor that has each request decided by the Authorizer that choose returns for
@@ -70,6 +70,16 @@ func Authorize(choose func(*exchange.Request) exchange.Authorizer, opts ...Autho
 type authorizer struct {
 	decider   verdict.Decider
 	namespace string
+	named     bool // by an option: then verdicts have metadata
+}
+
+// Needs implements [exchange.NeedsProcessor]. Not every authorizer reads bodies, or has edits of responses.
+func (a *authorizer) Needs() exchange.Needs {
+	n := exchange.Needs{Reply: true}
+	if a.named {
+		n.Metadata = []string{a.namespace}
+	}
+	return n
 }
 
 // Process implements [exchange.Processor].

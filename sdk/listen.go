@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 )
@@ -15,14 +16,15 @@ import (
 // maxSocketPath is the size of sockaddr_un's sun_path on Linux, less its end; unix(7).
 const maxSocketPath = 107
 
-// listen opens host:port or unix:/path, the socket with the given mode.
-func listen(ctx context.Context, addr string, mode fs.FileMode) (net.Listener, error) {
+// listen opens host:port or unix:/path, the socket with the given mode. Where it takes over from another
+// server, clients find it only once it is published.
+func listen(ctx context.Context, addr string, mode fs.FileMode, takeover bool) (net.Listener, error) {
 	var config net.ListenConfig
 	path, ok := strings.CutPrefix(addr, "unix:")
 	if !ok {
 		return config.Listen(ctx, "tcp", addr)
 	}
-	if err := vacant(ctx, path); err != nil {
+	if err := vacant(ctx, path, takeover); err != nil {
 		return nil, err
 	}
 	// The socket is made under another name and renamed, so that nobody can connect before its mode is
@@ -42,19 +44,22 @@ func listen(ctx context.Context, addr string, mode fs.FileMode) (net.Listener, e
 	if l, ok := listener.(*net.UnixListener); ok {
 		l.SetUnlinkOnClose(false)
 	}
+	s := &socket{Listener: listener, path: path, temporary: temporary}
 	if err = os.Chmod(temporary, mode); err == nil {
-		err = os.Rename(temporary, path)
+		s.file, err = os.Lstat(temporary)
+	}
+	if err == nil && !takeover {
+		err = s.publish()
 	}
 	if err != nil {
-		_ = listener.Close()
-		_ = os.Remove(temporary)
+		_ = s.Close()
 		return nil, err
 	}
-	return &socket{Listener: listener, path: path}, nil
+	return s, nil
 }
 
-// vacant refuses a path whose socket is in use, or that is no socket.
-func vacant(ctx context.Context, path string) error {
+// vacant refuses a path that is no socket, or whose socket is in use if that isn't to be taken over.
+func vacant(ctx context.Context, path string, takeover bool) error {
 	info, err := os.Lstat(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
@@ -64,6 +69,9 @@ func vacant(ctx context.Context, path string) error {
 	}
 	if info.Mode()&fs.ModeSocket == 0 {
 		return fmt.Errorf("listen %s: the path exists and is no socket", path)
+	}
+	if takeover {
+		return nil
 	}
 	dialer := net.Dialer{Timeout: time.Second}
 	conn, err := dialer.DialContext(ctx, "unix", path)
@@ -77,18 +85,47 @@ func vacant(ctx context.Context, path string) error {
 	return nil // stale, renaming replaces it
 }
 
-// socket removes its path when it is closed, under the name that it got by renaming.
+// socket is a listener with a path of its own, which it removes when it is closed, unless another has taken it
+// over.
 type socket struct {
 	net.Listener
+
 	path string
+	file fs.FileInfo
+
+	mu        sync.Mutex
+	temporary string // "" once it is published
+}
+
+// publish gives the socket its path, in place of one that has it.
+func (s *socket) publish() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.temporary == "" {
+		return nil
+	}
+	err := os.Rename(s.temporary, s.path)
+	if err == nil {
+		s.temporary = ""
+	}
+	return err
 }
 
 func (s *socket) Addr() net.Addr { return &net.UnixAddr{Name: s.path, Net: "unix"} }
 
 func (s *socket) Close() error {
 	err := s.Listener.Close()
-	if err == nil {
+	if err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.temporary != "" {
+		_ = os.Remove(s.temporary)
+		return nil
+	}
+	if now, err := os.Lstat(s.path); err == nil && os.SameFile(now, s.file) {
 		_ = os.Remove(s.path)
 	}
-	return err
+	return nil
 }

@@ -22,6 +22,7 @@ const DefaultListen = "127.0.0.1:9002"
 //
 //	--listen           host:port or unix:/path, default 127.0.0.1:9002
 //	--socket-mode      mode of the Unix socket in octal, default 600
+//	--takeover         take the Unix socket over from a server that still serves it; see WithTakeover
 //	--tls-cert         PEM file of the server's certificate with its chain; plain text without it
 //	--tls-key          PEM file of its private key
 //	--tls-client-ca    PEM file of the CA that clients' certificates must be signed by
@@ -66,6 +67,7 @@ func define(set *flag.FlagSet) *flags {
 	f := &flags{mode: octal(DefaultSocketMode)}
 	set.StringVar(&f.listen, "listen", DefaultListen, "address to serve on, `host:port or unix:/path`")
 	set.TextVar(&f.mode, "socket-mode", f.mode, "`mode` of the Unix socket, in octal")
+	set.BoolVar(&f.settings.takeover, "takeover", false, "take the Unix socket over from a server that still serves it")
 	set.StringVar(&f.tls.Cert, "tls-cert", "", "PEM `file` of the server's certificate with its chain (default plain text)")
 	set.StringVar(&f.tls.Key, "tls-key", "", "PEM `file` of its private key")
 	set.StringVar(&f.tls.ClientCA, "tls-client-ca", "", "PEM `file` of the CA that must have signed clients' certificates")
@@ -95,6 +97,8 @@ func (f *flags) options(set *flag.FlagSet) []ServerOption {
 			opts = append(opts, WithMetricsListener(f.metrics, nil))
 		case "max-exchanges":
 			opts = append(opts, WithMaxExchanges(f.settings.exchanges))
+		case "takeover":
+			opts = append(opts, serverOption(func(s *settings) { s.takeover = f.settings.takeover }))
 		case "adaptive":
 			opts = append(opts, f.adaptively())
 		case "drain":

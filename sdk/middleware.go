@@ -53,6 +53,9 @@ func HoldLimit(n int) MiddlewareOption { return middlewareOption(func(m *middlew
 // Proxy-Connection, Transfer-Encoding, Upgrade) is left out, as these are the proxy's: a copied header is none
 // of a processor's wishes.
 //
+// Of what it needs only the response's headers are declared, as the rest shows when a request comes: where a
+// middleware is known to wrap bodies, [Declare] has a filter that forbids it found at the first exchange.
+//
 // mw is called once; what it returns serves concurrently. Differences from a server: 1xx from the
 // middleware are dropped, Flush does nothing to a response that passes, Hijack isn't there. An upgrade
 // (WebSocket) has no bodies. Without another writer, next returns when the response's headers have come.
@@ -70,8 +73,12 @@ func Middleware(mw func(http.Handler) http.Handler, opts ...MiddlewareOption) Pr
 
 // Handler answers every request from h, as [Middleware] that never calls next.
 func Handler(h http.Handler, opts ...MiddlewareOption) Processor {
-	return Middleware(func(http.Handler) http.Handler { return h }, opts...)
+	return exchange.Declare(Needs{Reply: true}, Middleware(func(http.Handler) http.Handler { return h }, opts...))
 }
+
+// Needs implements [NeedsProcessor]: middleware writes to a response's headers, for all that is known of it.
+// What else it needs it shows by what it does; [Declare] says it before.
+func (m *middleware) Needs() Needs { return Needs{ResponseHeaders: true} }
 
 type middleware struct {
 	handler     http.Handler

@@ -147,3 +147,23 @@ func TestADeclaringProcessorKeepsItsLocalReplies(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 }
+
+// TestWhatIsDeclaredByItself: what can be known of middleware, handlers and authorizers.
+func TestWhatIsDeclaredByItself(t *testing.T) {
+	t.Parallel()
+	pass := sdk.AuthorizerFunc(func(context.Context, *sdk.Request) (sdk.Verdict, error) { return sdk.Verdict{Allow: true}, nil })
+	for name, c := range map[string]struct {
+		p    sdk.Processor
+		want sdk.Needs
+	}{
+		"middleware":               {sdk.Middleware(shouting), sdk.Needs{ResponseHeaders: true}},
+		"handler":                  {sdk.Handler(http.NotFoundHandler()), sdk.Needs{Reply: true}},
+		"authorizer":               {sdk.Authorize(pass), sdk.Needs{Reply: true}},
+		"authorizer with metadata": {sdk.Authorize(pass, extproc.WithNamespace("mine")), sdk.Needs{Reply: true, Metadata: []string{"mine"}}},
+		"declared on top":          {sdk.Declare(sdk.Needs{ResponseBody: sdk.BodyEdited}, sdk.Middleware(shouting)), sdk.Needs{ResponseBody: sdk.BodyEdited}},
+	} {
+		if got := exchange.NeedsOf(c.p); !reflect.DeepEqual(got, c.want) {
+			t.Errorf("%s: %+v", name, got)
+		}
+	}
+}

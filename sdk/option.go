@@ -33,6 +33,7 @@ type settings struct {
 	warmup     func(context.Context) error
 	exchanges  int
 	adaptive   *Adaptive
+	takeover   bool
 	shedReply  *Reply
 	registry   prometheus.Registerer
 	metricsAt  string
@@ -83,6 +84,13 @@ func WithProcessor(opts ...extproc.Option) ServerOption {
 func WithAuthorizer(opts ...extauthz.Option) ServerOption {
 	return serverOption(func(s *settings) { s.authz = append(s.authz, opts...) })
 }
+
+// WithTakeover has the server take a Unix socket over from another that still serves it, such as its former
+// version: new connections come to it once it is ready, after the warm-up, and at no time is there nobody to
+// connect to. The other one keeps the connections that it has until it is told to stop; that it drains then
+// (GOAWAY) has Envoy connect to the new one. Without the option a socket in use is an error, so that a server
+// that is started twice by mistake is noticed. It doesn't matter to a TCP address.
+func WithTakeover() ServerOption { return serverOption(func(s *settings) { s.takeover = true }) }
 
 // WithMaxExchanges bounds how many exchanges a Processor serves at a time, and how many checks an
 // Authorizer. One more is not queued, it gets the failure verdict (503) at once: who waits behind a full

@@ -37,7 +37,8 @@ const (
 
 // Serve serves p, a [Processor] (as ext_proc) or an [Authorizer] (as ext_authz) or both in one, over gRPC
 // at addr until ctx is done. addr is host:port, or unix:/path: a stale socket there is replaced, a live
-// one is an error, and only this user may connect to it, unless [WithSocketMode] says otherwise.
+// one is an error unless [WithTakeover] is given, and only this user may connect to it, unless
+// [WithSocketMode] says otherwise.
 //
 // When ctx is done the health service says NOT_SERVING and ends its watchers, no new exchanges are taken
 // (GOAWAY), and those that are open may end within the time of [WithDrain]. Serve then returns nil. An
@@ -52,10 +53,13 @@ func Serve(ctx context.Context, addr string, p any, opts ...ServerOption) error 
 	if err != nil {
 		return err
 	}
-	listener, err := listen(ctx, addr, s.socketMode)
+	listener, err := listen(ctx, addr, s.socketMode, s.takeover)
 	if err != nil {
 		server.page.close()
 		return err
+	}
+	if l, ok := listener.(*socket); ok {
+		server.publish = l.publish
 	}
 	stop := server.page.run(&s)
 	defer stop()
@@ -81,6 +85,8 @@ type server struct {
 	names  []string
 	ready  []*admission
 	page   *metricsServer
+	// publish has clients find the server, where they don't yet.
+	publish func() error
 }
 
 // untilDone takes the server from listening to ready, and returns nil when it is told to stop.
@@ -101,7 +107,9 @@ func (s *settings) untilDone(ctx context.Context, server *server, addr string, f
 			case err != nil && ctx.Err() == nil:
 				return fmt.Errorf("warm-up: %w", err)
 			case err == nil && ctx.Err() == nil:
-				s.announce(ctx, server, addr)
+				if err := s.announce(ctx, server, addr); err != nil {
+					return err
+				}
 			}
 		case err := <-failed:
 			return err
@@ -111,15 +119,19 @@ func (s *settings) untilDone(ctx context.Context, server *server, addr string, f
 	}
 }
 
-func (s *settings) announce(ctx context.Context, server *server, addr string) {
+func (s *settings) announce(ctx context.Context, server *server, addr string) error {
 	for _, a := range server.ready {
 		a.ready.Store(true)
 	}
 	server.health.serve()
+	if err := server.publish(); err != nil {
+		return err
+	}
 	s.log.InfoContext(ctx, "serving", "address", addr, "services", server.names)
 	if s.ready != nil {
 		s.ready(addr)
 	}
+	return nil
 }
 
 // build makes the gRPC server with its services.
@@ -139,7 +151,7 @@ func (s *settings) build(ctx context.Context, p any) (*server, error) {
 	if instruments != nil {
 		options = append(options, grpc.ChainStreamInterceptor(instruments.measure))
 	}
-	made := &server{grpc: grpc.NewServer(append(options, s.grpc...)...), page: page}
+	made := &server{grpc: grpc.NewServer(append(options, s.grpc...)...), page: page, publish: func() error { return nil }}
 	if made.names = s.register(made, p, instruments); made.names == nil {
 		page.close()
 		return nil, fmt.Errorf("serve: %T is neither a Processor nor an Authorizer", p)

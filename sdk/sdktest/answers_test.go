@@ -50,13 +50,15 @@ func headerForms() []form {
 	}
 }
 
-// sides are the two directions, each with its messages.
-var sides = []struct {
+// side is a direction, with its messages.
+type side struct {
 	name                  string
 	headerKind, bodyKind  string
 	headers, body         func(*common) *outgoing
 	otherHeader, trailers string
-}{
+}
+
+var sides = []side{
 	{"request", "request_headers", "request_body", requestHeaders, requestBody, "response_headers", "request_trailers"},
 	{"response", "response_headers", "response_body", responseHeaders, responseBody, "request_headers", "response_trailers"},
 }

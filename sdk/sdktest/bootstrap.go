@@ -6,9 +6,9 @@ import (
 	"path/filepath"
 	"strconv"
 
+	extprocfilterv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/ext_proc/v3"
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
-	"google.golang.org/protobuf/types/known/structpb"
 )
 
 // object is a JSON object.
@@ -16,6 +16,9 @@ type object = map[string]any
 
 const (
 	filterName = "envoy.filters.http.ext_proc"
+	// innerName and innerTag are of the inner filter, and tell its streams and counters from the outer one's.
+	innerName  = "inner"
+	innerTag   = "-inner"
 	typePrefix = "type.googleapis.com/"
 )
 
@@ -77,23 +80,15 @@ func typed(m proto.Message) (object, error) {
 
 // listener is the listener of exchange id, as JSON.
 func (e *RealEnvoy) listener(id int, f Filter, cluster string) (string, error) {
-	config := f.Config(cluster)
 	tag := strconv.Itoa(id)
-	config.GrpcService.InitialMetadata = append(config.GrpcService.InitialMetadata, headerValue(exchangeKey, tag))
-	config.StatPrefix = "x" + tag
-	filter, err := typed(config)
-	if err != nil {
-		return "", err
-	}
 	route, err := e.route(tag, f)
 	if err != nil {
 		return "", err
 	}
-	filters := append(e.metadataFilters(f.Metadata),
-		object{"name": filterName, "typed_config": filter},
-		object{"name": "envoy.filters.http.router", "typed_config": object{
-			"@type": typePrefix + "envoy.extensions.filters.http.router.v3.Router", "suppress_envoy_headers": true,
-		}})
+	filters, err := e.filters(tag, f, cluster)
+	if err != nil {
+		return "", err
+	}
 	manager := object{
 		"@type":       typePrefix + "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
 		"stat_prefix": "x", "codec_type": f.codec(), "delayed_close_timeout": "0.05s", "generate_request_id": false, "use_remote_address": false,
@@ -113,6 +108,54 @@ func (e *RealEnvoy) listener(id int, f Filter, cluster string) (string, error) {
 	return string(text), err
 }
 
+// filters are the exchange's HTTP filters.
+func (e *RealEnvoy) filters(tag string, f Filter, cluster string) ([]any, error) {
+	all, err := e.metadataFilters(f)
+	if err != nil {
+		return nil, err
+	}
+	add := func(name, tag string, config *extprocfilterv3.ExternalProcessor) error {
+		config.GrpcService.InitialMetadata = append(config.GrpcService.InitialMetadata, headerValue(exchangeKey, tag))
+		config.StatPrefix = "x" + tag
+		filter, err := typed(config)
+		all = append(all, object{"name": name, "typed_config": filter})
+		return err
+	}
+	all = append(all, f.Outside.filter()...)
+	if err := add(filterName, tag, f.Config(cluster)); err != nil {
+		return nil, err
+	}
+	all = append(all, f.Inside.filter()...)
+	if i := f.Inner; i != nil {
+		if err := add(innerName, tag+innerTag, i.Filter.Config("processor")); err != nil {
+			return nil, err
+		}
+	}
+	return append(all, object{"name": "envoy.filters.http.router", "typed_config": object{
+		"@type": typePrefix + "envoy.extensions.filters.http.router.v3.Router", "suppress_envoy_headers": true,
+	}}), nil
+}
+
+// filter is the codec as a filter of Envoy's.
+func (c Codec) filter() []any {
+	const library = typePrefix + "envoy.extensions.compression.gzip."
+	switch c {
+	case Decompressor:
+		return []any{object{"name": "decompressor", "typed_config": object{
+			"@type": typePrefix + "envoy.extensions.filters.http.decompressor.v3.Decompressor",
+			"decompressor_library": object{"name": "gzip", "typed_config": object{
+				"@type": library + "decompressor.v3.Gzip", "window_bits": 15,
+			}},
+		}}}
+	case Compressor:
+		return []any{object{"name": "compressor", "typed_config": object{
+			"@type":              typePrefix + "envoy.extensions.filters.http.compressor.v3.Compressor",
+			"compressor_library": object{"name": "gzip", "typed_config": object{"@type": library + "compressor.v3.Gzip"}},
+		}}}
+	}
+	return nil
+}
+
 // route sends all to the upstream. Whoever asks for it by header gets another route, which shows whether the
 // route was chosen again.
 func (e *RealEnvoy) route(tag string, f Filter) (object, error) {
@@ -120,31 +163,63 @@ func (e *RealEnvoy) route(tag string, f Filter) (object, error) {
 	again := object{"name": "again", "match": object{"prefix": "/", "headers": []any{
 		object{"name": "x-reroute", "string_match": object{"exact": "yes"}},
 	}}, "route": f.upstream()}
-	if c := f.RouteConfig(); c != nil {
-		config, err := typed(c)
-		if err != nil {
-			return nil, err
-		}
-		always["typed_per_filter_config"] = object{filterName: config}
-	}
-	return object{
+	host := object{
 		"name": "all", "domains": []any{"*"}, "routes": []any{f.connectRoute(), again, always},
 		"request_headers_to_add": []any{object{"header": object{"key": exchangeKey, "value": tag}}},
-	}, nil
+	}
+	for _, place := range []struct {
+		at   object
+		pick func(Filter) *Override
+	}{
+		{always, func(f Filter) *Override { return f.Route }},
+		{again, func(f Filter) *Override { return f.Again }},
+		{host, func(f Filter) *Override { return f.VirtualHost }},
+	} {
+		all := object{}
+		if err := override(all, filterName, tag, place.pick(f)); err != nil {
+			return nil, err
+		}
+		if f.Inner != nil {
+			if err := override(all, innerName, tag+innerTag, place.pick(f.Inner.Filter)); err != nil {
+				return nil, err
+			}
+		}
+		if len(all) > 0 {
+			place.at["typed_per_filter_config"] = all
+		}
+	}
+	return host, nil
+}
+
+// override puts the override of the filter of that name into to.
+func override(to object, name, tag string, o *Override) error {
+	if o == nil {
+		return nil
+	}
+	config, err := typed(o.proto("processor", headerValue(exchangeKey, tag)))
+	to[name] = config
+	return err
 }
 
 // metadataFilters write the metadata that is there before the filter runs.
-func (e *RealEnvoy) metadataFilters(metadata map[string]*structpb.Struct) []any {
-	if len(metadata) == 0 {
-		return []any{}
-	}
+func (e *RealEnvoy) metadataFilters(f Filter) ([]any, error) {
 	var list []any
-	for ns, value := range metadata {
+	for ns, value := range f.Metadata {
 		list = append(list, object{"metadata_namespace": ns, "value": value.AsMap()})
+	}
+	for ns, value := range f.TypedMetadata {
+		content, err := typed(value)
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, object{"metadata_namespace": ns, "typed_value": content})
+	}
+	if len(list) == 0 {
+		return nil, nil
 	}
 	return []any{object{"name": "metadata", "typed_config": object{
 		"@type": typePrefix + "envoy.extensions.filters.http.set_metadata.v3.Config", "metadata": list,
-	}}}
+	}}}, nil
 }
 
 func (e *RealEnvoy) accessLog(tag string, f Filter) object {

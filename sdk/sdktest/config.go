@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"fmt"
 	"maps"
-	"slices"
 	"strings"
 	"time"
 
@@ -32,10 +31,7 @@ func (f Filter) Config(cluster string) *extprocfilterv3.ExternalProcessor {
 		AllowContentLengthHeader:                f.AllowContentLength,
 		RequestAttributes:                       f.RequestAttributes,
 		ResponseAttributes:                      f.ResponseAttributes,
-		MetadataOptions: &extprocfilterv3.MetadataOptions{
-			ReceivingNamespaces:  &extprocfilterv3.MetadataOptions_MetadataNamespaces{Untyped: f.Receive},
-			ForwardingNamespaces: &extprocfilterv3.MetadataOptions_MetadataNamespaces{Untyped: f.Forward},
-		},
+		MetadataOptions:                         f.MetadataOptions.proto(),
 	}
 	if f.MaxMessageTimeout > 0 {
 		out.MaxMessageTimeout = durationpb.New(f.MaxMessageTimeout)
@@ -59,29 +55,12 @@ func (f Filter) Config(cluster string) *extprocfilterv3.ExternalProcessor {
 	return out
 }
 
-// RouteConfig returns the route's configuration of the filter, nil if it has none.
-func (f Filter) RouteConfig() *extprocfilterv3.ExtProcPerRoute {
-	switch {
-	case f.RouteDisabled:
-		return &extprocfilterv3.ExtProcPerRoute{Override: &extprocfilterv3.ExtProcPerRoute_Disabled{Disabled: true}}
-	case f.Route != nil:
-		return &extprocfilterv3.ExtProcPerRoute{Override: &extprocfilterv3.ExtProcPerRoute_Overrides{
-			Overrides: &extprocfilterv3.ExtProcOverrides{ProcessingMode: f.Route.proto()},
-		}}
-	}
-	return nil
-}
-
 func (f Filter) timeout() time.Duration { return cmp.Or(f.MessageTimeout, DefaultTimeout) }
 
 // bufferLimit is HTTP/2's window too, which is never smaller (RFC 9113 section 6.9.2).
 func (f Filter) bufferLimit() int { return max(cmp.Or(f.BufferLimit, 1<<20), 65535) }
 
 func (f Filter) service(cluster string) *corev3.GrpcService {
-	out := &corev3.GrpcService{
-		TargetSpecifier: &corev3.GrpcService_EnvoyGrpc_{EnvoyGrpc: &corev3.GrpcService_EnvoyGrpc{ClusterName: cluster}},
-		Timeout:         durationpb.New(time.Hour),
-	}
 	pairs := maps.Clone(f.InitialMetadata)
 	if pairs == nil {
 		pairs = map[string]string{}
@@ -89,10 +68,14 @@ func (f Filter) service(cluster string) *corev3.GrpcService {
 	if !f.Undescribed {
 		pairs["x-gatehouse-extproc"] = f.description()
 	}
-	for _, key := range slices.Sorted(maps.Keys(pairs)) {
-		out.InitialMetadata = append(out.InitialMetadata, &corev3.HeaderValue{Key: key, Value: pairs[key]})
+	return grpcService(cluster, values(pairs))
+}
+
+func grpcService(cluster string, pairs []*corev3.HeaderValue) *corev3.GrpcService {
+	return &corev3.GrpcService{
+		TargetSpecifier: &corev3.GrpcService_EnvoyGrpc_{EnvoyGrpc: &corev3.GrpcService_EnvoyGrpc{ClusterName: cluster}},
+		Timeout:         durationpb.New(time.Hour), InitialMetadata: pairs,
 	}
-	return out
 }
 
 // description is what Gatehouse's gateways tell a processor about its filter.
@@ -104,7 +87,7 @@ func (f Filter) description() string {
 	if f.MaxMessageTimeout > 0 {
 		parts = append(parts, fmt.Sprintf("max-timeout=%v", f.MaxMessageTimeout))
 	}
-	if mode := f.Mode; mode.RequestTrailers == On && mode.ResponseTrailers == On && f.Route == nil {
+	if mode := f.Mode; mode.RequestTrailers == On && mode.ResponseTrailers == On && f.Route == nil && f.VirtualHost == nil && f.Again == nil {
 		parts = append(parts, "trailers")
 	}
 	if len(f.Receive) > 0 {

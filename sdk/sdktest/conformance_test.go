@@ -55,7 +55,7 @@ func (c conform) loose(why string) conform { c.racy = why; return c }
 
 func conformanceCases() []conform {
 	var all []conform
-	for _, cases := range [][]conform{modeCases(), answerCases(), mutationCases(), overrideCases(), replyCases(), failureCases(), verbCases(), trapCases(), http1Cases(), upgradeCases(), retryCases()} {
+	for _, cases := range [][]conform{modeCases(), answerCases(), mutationCases(), overrideCases(), replyCases(), failureCases(), verbCases(), trapCases(), http1Cases(), upgradeCases(), retryCases(), chainCases(), codecCases()} {
 		all = append(all, cases...)
 	}
 	return all
@@ -120,8 +120,14 @@ func (c conform) settle(r *sdktest.Result) *sdktest.Result {
 	}
 	r.Forget()
 	delete(r.Client.Header, "Connection") // whether the request had ended when its answer went out
-	delete(r.Counters, "stream_msgs_sent")
-	delete(r.Counters, "stream_msgs_received")
+	counters := []map[string]uint64{r.Counters}
+	if r.Inner != nil {
+		counters = append(counters, r.Inner.Counters)
+	}
+	for _, c := range counters {
+		delete(c, "stream_msgs_sent")
+		delete(c, "stream_msgs_received")
+	}
 	if r.Upstream != nil && r.Upstream.End == sdktest.Reset {
 		r.Upstream.Body = "" // how much had gone on when it broke off
 	}
@@ -178,8 +184,6 @@ func (r report) json(t *testing.T) string {
 
 // absent are behaviours about which these exchanges can't say anything.
 var absent = []struct{ what, why string }{
-	{"two ext_proc filters in one chain, and truncated bodies (envoyproxy/envoy#41654, #43983)", "an exchange has one filter; the doctor warns of two"},
-	{"a decompressor beside ext_proc (#21205)", "an exchange has one filter"},
 	{"watermarks and back-pressure over hundreds of MiB (#39514)", "the emulator takes in what fits its buffer and has no windows"},
 	{"the time that connecting takes (#41090)", "an exchange's connection is there, or nobody listens"},
 	{"a new route's configuration after clear_route_cache (#44739)", "both routes have the same filter; that the route was chosen again is compared"},

@@ -23,15 +23,21 @@ func Diff(a, b *Result) []string {
 	note("client", a.Client, b.Client)
 	note("rerouted", a.Rerouted, b.Rerouted)
 	note("details", a.Details, b.Details)
-	for _, name := range compared {
-		note(name, a.Counters[name], b.Counters[name])
-	}
-	note("stream", strings.Join(a.Stream, " "), strings.Join(b.Stream, " "))
-	if len(a.Stream) == len(b.Stream) {
-		x, y := a.contents(), b.contents()
-		for i := range min(len(x), len(y)) {
-			note("message", x[i], y[i])
+	side := func(prefix string, a, b seen) {
+		for _, name := range compared {
+			note(prefix+name, a.counters[name], b.counters[name])
 		}
+		note(prefix+"stream", strings.Join(a.stream, " "), strings.Join(b.stream, " "))
+		if len(a.stream) == len(b.stream) {
+			x, y := contents(a.frames), contents(b.frames)
+			for i := range min(len(x), len(y)) {
+				note(prefix+"message", x[i], y[i])
+			}
+		}
+	}
+	side("", seen{a.Counters, a.Stream, a.frames}, seen{b.Counters, b.Stream, b.frames})
+	if a.Inner != nil && b.Inner != nil {
+		side("inner ", seen{a.Inner.Counters, a.Inner.Stream, a.Inner.frames}, seen{b.Inner.Counters, b.Inner.Stream, b.Inner.frames})
 	}
 	for _, ns := range slices.Sorted(maps.Keys(a.Metadata)) {
 		if other := b.Metadata[ns]; !proto.Equal(a.Metadata[ns], other) {
@@ -44,6 +50,13 @@ func Diff(a, b *Result) []string {
 		}
 	}
 	return out
+}
+
+// seen is what a filter and its processor saw.
+type seen struct {
+	counters map[string]uint64
+	stream   []string
+	frames   []frame
 }
 
 // compared are the counters that follow from the exchange alone.
@@ -85,8 +98,8 @@ func brief(m *Message) string {
 }
 
 // contents are the contents of the messages that the processor got.
-func (r *Result) contents() (out []string) {
-	for _, f := range r.frames {
+func contents(frames []frame) (out []string) {
+	for _, f := range frames {
 		if f.request != nil {
 			out = append(out, requestKind(f.request)+" "+f.content())
 		}

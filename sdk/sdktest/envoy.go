@@ -10,6 +10,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -141,7 +142,12 @@ func (e *RealEnvoy) serve() {
 // dispatch gives a stream to the exchange that it is of.
 func (e *RealEnvoy) dispatch(ss grpc.ServerStream) error {
 	md, _ := metadata.FromIncomingContext(ss.Context())
-	if x := e.find(strings.Join(md.Get(exchangeKey), "")); x != nil {
+	tag, inner := strings.CutSuffix(strings.Join(md.Get(exchangeKey), ""), innerTag)
+	switch x := e.find(tag); {
+	case x == nil:
+	case inner:
+		return x.inner(ss)
+	default:
 		return x.serve(ss)
 	}
 	return fmt.Errorf("no exchange %q", md.Get(exchangeKey))
@@ -188,6 +194,7 @@ type envoyExchange struct {
 	ctx      context.Context
 	id       int
 	serve    func(ss grpc.ServerStream) error
+	inner    func(ss grpc.ServerStream) error
 	upstream func(back link.Sender, h []link.Field) link.End
 	http1    bool
 	client   io.Closer
@@ -196,10 +203,10 @@ type envoyExchange struct {
 }
 
 // carry is a carrier.
-func (e *RealEnvoy) carry(ctx context.Context, t testing.TB, f Filter, serve func(ss grpc.ServerStream) error) proxy {
+func (e *RealEnvoy) carry(ctx context.Context, t testing.TB, f Filter, serve, inner func(ss grpc.ServerStream) error) proxy {
 	t.Helper()
-	x := &envoyExchange{envoy: e, t: t, ctx: ctx, id: int(e.last.Add(1)), serve: serve, http1: f.HTTP1}
-	x.counted = fmt.Sprintf("http.x.ext_proc.x%d.", x.id)
+	x := &envoyExchange{envoy: e, t: t, ctx: ctx, id: int(e.last.Add(1)), serve: serve, inner: inner, http1: f.HTTP1}
+	x.counted = fmt.Sprintf("http.x.ext_proc.x%d", x.id)
 	cluster := "processor"
 	switch {
 	case f.Unreachable:
@@ -265,19 +272,18 @@ func (x *envoyExchange) open(client link.End, upstream func(back link.Sender, h 
 	}
 }
 
-func (x *envoyExchange) handled() uint64 {
-	return x.envoy.envoy.Stat(x.t, x.counted+"stream_msgs_received")
+func (x *envoyExchange) handled() (n uint64) {
+	for name, value := range x.envoy.envoy.Stats(x.t, "^"+regexp.QuoteMeta(x.counted)+`(`+innerTag+`)?\.stream_msgs_received$`) {
+		_ = name
+		n += value
+	}
+	return n
 }
 
 // close takes down the listener. The access log tells what is known at the end of the exchange.
 func (x *envoyExchange) close() (report emulate.Report, err error) {
 	record, err := x.awaitRecord()
-	report.Counters = map[string]uint64{}
-	for name, value := range x.envoy.envoy.Stats(x.t, "^"+strings.ReplaceAll(x.counted, ".", `\.`)) {
-		if value > 0 {
-			report.Counters[strings.TrimPrefix(name, x.counted)] = value
-		}
-	}
+	report.Counters, report.Inner = x.counters("."), x.counters(innerTag+".")
 	report.Details, report.Metadata = strings.ReplaceAll(record.Details, x.envoy.dir, ""), record.Metadata
 	report.Rerouted = record.Route == "again"
 	_ = x.client.Close()
@@ -288,6 +294,17 @@ func (x *envoyExchange) close() (report emulate.Report, err error) {
 	e.mu.Unlock()
 	e.publish()
 	return report, err
+}
+
+// counters are those of the filter with that tag, but for those that are 0.
+func (x *envoyExchange) counters(tag string) map[string]uint64 {
+	out := map[string]uint64{}
+	for name, value := range x.envoy.envoy.Stats(x.t, "^"+regexp.QuoteMeta(x.counted+tag)) {
+		if value > 0 {
+			out[strings.TrimPrefix(name, x.counted+tag)] = value
+		}
+	}
+	return out
 }
 
 // logLine is a line of the access log.

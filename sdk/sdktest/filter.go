@@ -4,6 +4,7 @@ import (
 	"time"
 
 	extprocfilterv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/ext_proc/v3"
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/structpb"
 
 	"github.com/gatehouse-proxy/gatehouse/exchange"
@@ -58,10 +59,11 @@ func Bodies(m BodyMode) Mode {
 // sends headers and allows nothing beyond.
 type Filter struct {
 	Mode Mode
-	// Route is the processing mode of the route (ExtProcPerRoute), nil for none.
-	Route *Mode
-	// RouteDisabled switches the filter off for the route.
-	RouteDisabled bool
+	// Route is the route's configuration of the filter, VirtualHost its virtual host's, nil for none.
+	Route, VirtualHost *Override
+	// Again is the configuration of the other route: the one for requests with x-reroute: yes (see
+	// [Result.Rerouted]).
+	Again *Override
 	// AllowModeOverride honours mode_override, if it is one of AllowedOverrideModes or those are none.
 	AllowModeOverride    bool
 	AllowedOverrideModes []Mode
@@ -88,10 +90,17 @@ type Filter struct {
 	AllowContentLength bool
 	// RouteCache is route_cache_action: "DEFAULT" (or nothing), "CLEAR" or "RETAIN".
 	RouteCache string
-	// Receive and Forward are metadata_options' untyped receiving_namespaces and forwarding_namespaces.
-	Receive, Forward []string
-	// Metadata is the dynamic metadata that filters before this one have written, by namespace.
-	Metadata map[string]*structpb.Struct
+	// MetadataOptions are the metadata_options.
+	MetadataOptions
+	// Metadata is the dynamic metadata that filters before this one have written, by namespace, TypedMetadata
+	// the typed one. ClusterMetadata is the metadata of the upstream's cluster.
+	Metadata        map[string]*structpb.Struct
+	TypedMetadata   map[string]proto.Message
+	ClusterMetadata map[string]*structpb.Struct
+	// Inner is a second ext_proc filter behind this one, nil for none.
+	Inner *Inner
+	// Outside is a codec between the client and this filter, Inside one between it and what is behind it.
+	Outside, Inside Codec
 	// RequestAttributes and ResponseAttributes are the names of attributes to send. The emulator knows those
 	// that follow from the exchange: request.path, url_path, query, host, scheme, method, useragent, referer and
 	// protocol.

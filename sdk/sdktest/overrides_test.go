@@ -75,7 +75,7 @@ func overrideRules() (all []conform) {
 		{"of a filter whose response is full duplex", sdktest.Filter{Mode: sdktest.Mode{ResponseBody: sdktest.FullDuplex, ResponseTrailers: sdktest.On}, AllowModeOverride: true}, everything(sdktest.None, sdktest.None)},
 		{"absent header modes stay", sdktest.Filter{Mode: sdktest.Mode{RequestTrailers: sdktest.On, ResponseHeaders: sdktest.Off}, AllowModeOverride: true}, bodies(sdktest.Streamed)},
 		{"an absent body mode is NONE", sdktest.Filter{Mode: sdktest.Bodies(sdktest.Streamed), AllowModeOverride: true}, bodies(sdktest.Streamed)},
-		{"absent header modes are the filter's, not the route's", sdktest.Filter{Mode: sdktest.Mode{ResponseHeaders: sdktest.Off}, Route: &sdktest.Mode{ResponseHeaders: sdktest.On}, AllowModeOverride: true}, bodies(sdktest.None)},
+		{"absent header modes are the filter's, not the route's", sdktest.Filter{Mode: sdktest.Mode{ResponseHeaders: sdktest.Off}, Route: &sdktest.Override{Mode: &sdktest.Mode{ResponseHeaders: sdktest.On}}, AllowModeOverride: true}, bodies(sdktest.None)},
 		{"SKIP of all that is left closes the stream", sdktest.Filter{Mode: sdktest.Bodies(sdktest.Streamed), AllowModeOverride: true},
 			&extprocfilterv3.ProcessingMode{ResponseHeaderMode: skipIt, RequestTrailerMode: skipIt, ResponseTrailerMode: skipIt}},
 	} {

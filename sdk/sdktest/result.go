@@ -1,8 +1,10 @@
 package sdktest
 
 import (
+	"compress/gzip"
 	"context"
 	"fmt"
+	"io"
 	"net/http"
 	"strconv"
 	"strings"
@@ -32,6 +34,8 @@ type Result struct {
 	// Rerouted says that the request took another route than its first: one for requests with x-reroute: yes,
 	// which is chosen if that header is there when the route is chosen again (clear_route_cache).
 	Rerouted bool
+	// Inner is how it went for the inner filter, nil if there is none.
+	Inner *InnerResult
 	// Stream are the messages between filter and processor in the order in which the processor's server saw
 	// them: "> request_headers", "< request_headers".
 	Stream []string
@@ -93,12 +97,26 @@ func (m *Message) String() string {
 	for _, f := range lines(m.Header) {
 		fmt.Fprintf(&out, " %s=%q", f.Name, f.Value)
 	}
-	fmt.Fprintf(&out, " body %s", shown(m.Body))
+	if plain, ok := m.gunzipped(); ok {
+		fmt.Fprintf(&out, " gzip of %s", shown(plain))
+	} else {
+		fmt.Fprintf(&out, " body %s", shown(m.Body))
+	}
 	for _, f := range lines(m.Trailer) {
 		fmt.Fprintf(&out, " trailer %s=%q", f.Name, f.Value)
 	}
 	fmt.Fprintf(&out, " %s", m.End)
 	return out.String()
+}
+
+// gunzipped is what the body says, if it is in gzip, of which there are many ways to write the same.
+func (m *Message) gunzipped() (plain string, ok bool) {
+	reader, err := gzip.NewReader(strings.NewReader(m.Body))
+	if err != nil {
+		return "", false
+	}
+	text, err := io.ReadAll(reader)
+	return string(text), err == nil
 }
 
 func shown(body string) string {
@@ -267,4 +285,9 @@ func (r *recorder) message() *Message {
 }
 
 // Forget drops the record of the stream, where it depends on timing and two results are to be compared.
-func (r *Result) Forget() { r.Stream, r.frames = nil, nil }
+func (r *Result) Forget() {
+	r.Stream, r.frames = nil, nil
+	if r.Inner != nil {
+		r.Inner.Stream, r.Inner.frames = nil, nil
+	}
+}

@@ -43,8 +43,8 @@ type proxy interface {
 	close() (emulate.Report, error)
 }
 
-// carrier makes a proxy for a Filter, whose streams go to serve.
-type carrier func(ctx context.Context, t testing.TB, f Filter, serve func(ss grpc.ServerStream) error) proxy
+// carrier makes a proxy for a Filter, whose streams go to serve, and its inner filter's to inner.
+type carrier func(ctx context.Context, t testing.TB, f Filter, serve, inner func(ss grpc.ServerStream) error) proxy
 
 // session is one exchange under way.
 type session struct {
@@ -52,6 +52,7 @@ type session struct {
 	ctx       context.Context
 	proxy     proxy
 	tap       *tap
+	inner     *tap // of the inner filter
 	request   Request
 	client    *recorder
 	asked     chan struct{} // the upstream was reached
@@ -69,14 +70,16 @@ func run(t testing.TB, processor any, f Filter, r Request, c carrier) *Result {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	events := new(atomic.Int64)
+	events, asked := new(atomic.Int64), make(chan struct{})
 	s := &session{
 		ctx: ctx, events: events,
-		tap:     &tap{events: events, handle: handlerOf(t, processor), endless: r.Endless, request: newGate(), response: newGate(), maxMessage: f.ReceiveLimit, dies: f.Dies},
-		request: r, client: newRecorder(events), asked: make(chan struct{}),
+		tap: &tap{events: events, handle: handlerOf(t, processor), endless: r.Endless, request: newGate(), response: newGate(), asked: asked,
+			maxMessage: f.ReceiveLimit, dies: f.Dies},
+		request: r, client: newRecorder(events), asked: asked,
 	}
 	s.client.method = r.fields()[0].Value
-	s.proxy = c(ctx, t, f, s.tap.serve)
+	s.inner = innerTap(s.tap, f.Inner, func(p any) handler { return handlerOf(t, p) })
+	s.proxy = c(ctx, t, f, s.tap.serve, s.inner.serveInner)
 	s.tap.die = s.proxy.die
 	down := s.proxy.open(s.client, s.serveUpstream)
 	sent := make(chan struct{})
@@ -94,8 +97,10 @@ func run(t testing.TB, processor any, f Filter, r Request, c carrier) *Result {
 	}
 	end, stop := context.WithTimeout(ctx, settleTime)
 	defer stop()
-	if err := s.tap.close(end); err != nil {
-		t.Error(err)
+	for _, p := range []*tap{s.tap, s.inner} {
+		if err := p.close(end); err != nil {
+			t.Error(err)
+		}
 	}
 	cancel()
 	<-sent
@@ -189,6 +194,9 @@ func (s *session) last() *recorder {
 }
 
 func (s *session) respond(back link.Sender, upstream *recorder, r Response) {
+	if len(s.request.Tries) == 0 {
+		defer s.tap.response.lift() // whatever else answers
+	}
 	if r.Hang {
 		return
 	}
@@ -293,6 +301,10 @@ func (s *session) result(report emulate.Report) *Result {
 		Rerouted: report.Rerouted,
 	}
 	out.Stream, out.frames = s.tap.transcript()
+	if s.inner != nil {
+		out.Inner = &InnerResult{Counters: report.Inner}
+		out.Inner.Stream, out.Inner.frames = s.inner.transcript()
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for i, r := range s.tries {
@@ -306,12 +318,23 @@ func (s *session) result(report emulate.Report) *Result {
 }
 
 // emulated is the carrier that is an Emulator.
-func emulated(ctx context.Context, t testing.TB, f Filter, serve func(ss grpc.ServerStream) error) proxy {
+func emulated(ctx context.Context, t testing.TB, f Filter, serve, inner func(ss grpc.ServerStream) error) proxy {
+	t.Helper()
+	out := &emulation{ctx: ctx, filter: f}
+	out.connection = out.processor(t, serve, f.Unreachable && !f.Route.reachable())
+	if f.Inner != nil {
+		out.inner = out.processor(t, inner, false)
+	}
+	return out
+}
+
+// processor is a connection to a server of its own.
+func (e *emulation) processor(t testing.TB, serve func(ss grpc.ServerStream) error, unreachable bool) *grpc.ClientConn {
 	t.Helper()
 	listener := bufconn.Listen(1 << 20)
 	server := grpc.NewServer(grpc.MaxRecvMsgSize(64 << 20))
 	server.RegisterService(service(serve), nil)
-	if f.Unreachable {
+	if unreachable {
 		_ = listener.Close()
 	} else {
 		go func() { _ = server.Serve(listener) }()
@@ -322,15 +345,17 @@ func emulated(ctx context.Context, t testing.TB, f Filter, serve func(ss grpc.Se
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &emulation{ctx: ctx, filter: f, server: server, connection: connection}
+	e.servers, e.connections = append(e.servers, server), append(e.connections, connection)
+	return connection
 }
 
 type emulation struct {
-	ctx        context.Context
-	filter     Filter
-	server     *grpc.Server
-	connection *grpc.ClientConn
-	emulator   *emulate.Emulator
+	ctx               context.Context
+	filter            Filter
+	connection, inner *grpc.ClientConn
+	servers           []*grpc.Server
+	connections       []*grpc.ClientConn
+	emulator          *emulate.Emulator
 }
 
 // asked is the end that calls upstream when the request gets there.
@@ -352,10 +377,13 @@ func (a *asked) Reset()                  { a.end.Reset() }
 
 func (e *emulation) open(client link.End, upstream func(back link.Sender, h []link.Field) link.End) link.Sender {
 	config := emulate.Config{
-		Filter: e.filter.Config("processor"), Route: e.filter.RouteConfig(), BufferLimit: e.filter.bufferLimit(),
-		Metadata: e.filter.Metadata, Conn: e.connection, HTTP1: e.filter.HTTP1,
-		Retries: e.filter.Retries, Client: client,
+		Filter: e.filter.place(e.connection), BufferLimit: e.filter.bufferLimit(),
+		Outside: emulate.Codec(e.filter.Outside), Inside: emulate.Codec(e.filter.Inside),
+		Metadata: e.filter.Metadata, HTTP1: e.filter.HTTP1, Retries: e.filter.Retries, Client: client,
 		Upstream: func() link.End { return &asked{emulation: e, upstream: upstream} },
+	}
+	if i := e.filter.Inner; i != nil {
+		config.Inner = new(i.Filter.place(e.inner))
 	}
 	var from link.Sender
 	if e.filter.HTTP1 {
@@ -369,13 +397,23 @@ func (e *emulation) open(client link.End, upstream func(back link.Sender, h []li
 	return from
 }
 
+// place is the filter as the emulator's chain has it.
+func (f Filter) place(conn grpc.ClientConnInterface) emulate.Place {
+	return emulate.Place{
+		Filter: f.Config("processor"), Conn: conn,
+		Route: f.Route.proto("processor"), Again: f.Again.proto("processor"), VirtualHost: f.VirtualHost.proto("processor"),
+	}
+}
+
 func (e *emulation) handled() uint64 { return e.emulator.Handled() }
 
-func (e *emulation) die() { e.server.Stop() }
+func (e *emulation) die() { e.servers[0].Stop() }
 
 func (e *emulation) close() (emulate.Report, error) {
 	e.emulator.Stop()
-	_ = e.connection.Close()
-	e.server.Stop()
+	for i := range e.servers {
+		_ = e.connections[i].Close()
+		e.servers[i].Stop()
+	}
 	return e.emulator.Report(), nil
 }

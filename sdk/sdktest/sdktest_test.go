@@ -59,7 +59,7 @@ func TestTheDocumentedTest(t *testing.T) {
 func TestDiffTellsResultsApart(t *testing.T) {
 	t.Parallel()
 	base := func() (sdktest.Filter, sdktest.Request) {
-		return sdktest.Filter{Receive: []string{"mine"}}, sdktest.Request{Header: http.Header{"X-A": {"1"}}, Body: []string{"one"}, Upstream: sdktest.Response{Body: []string{"two"}}}
+		return sdktest.Filter{MetadataOptions: sdktest.MetadataOptions{Receive: []string{"mine"}}}, sdktest.Request{Header: http.Header{"X-A": {"1"}}, Body: []string{"one"}, Upstream: sdktest.Response{Body: []string{"two"}}}
 	}
 	giving := func(value string) any {
 		return sdk.ProcessorFunc(func(ctx context.Context, x *sdk.Exchange) error {

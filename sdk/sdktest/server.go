@@ -93,7 +93,8 @@ func (g *gate) lift() { g.once.Do(func() { close(g.open) }) }
 type tap struct {
 	handle            handler
 	request, response *gate
-	endless           bool // the body follows the response's headers
+	endless           bool            // the body follows the response's headers
+	asked             <-chan struct{} // the upstream; a response that comes before is the proxy's own
 	maxMessage        int
 	dies              int    // after so many messages
 	die               func() // ends the server
@@ -127,6 +128,9 @@ func (p *tap) serve(ss grpc.ServerStream) error {
 
 // close lets no more streams begin and waits for those that run, or for ctx.
 func (p *tap) close(ctx context.Context) error {
+	if p == nil {
+		return nil
+	}
 	p.mu.Lock()
 	p.closed = true
 	p.mu.Unlock()
@@ -201,10 +205,19 @@ func (s *tapped) SendMsg(m any) error {
 	return s.ServerStream.SendMsg(m)
 }
 
+func (p *tap) upstreamAsked() bool {
+	select {
+	case <-p.asked:
+		return true
+	default:
+		return false
+	}
+}
+
 // hold waits until what was sent of the message that is to be answered is in the proxy.
 func (s *tapped) hold() error {
 	for _, g := range []*gate{s.tap.request, s.tap.response} {
-		if g == s.tap.response && !s.response {
+		if g == s.tap.response && (!s.response || !s.tap.upstreamAsked()) {
 			continue
 		}
 		select {

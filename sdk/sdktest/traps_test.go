@@ -298,9 +298,9 @@ func routeTraps() []conform {
 	again := setting("x-reroute", "yes")
 	head := func(c *common) any { return script{"request_headers": say(requestHeaders(c))}.processor() }
 	r := sdktest.Request{Header: http.Header{"X-A": {"1"}, "X-B": {"2"}}, Body: []string{"x"}}
-	disabled, routed := both(sdktest.Buffered), sdktest.Filter{Route: new(sdktest.Bodies(sdktest.Streamed))}
-	disabled.RouteDisabled = true
-	metadata := sdktest.Filter{Receive: []string{"mine"}, Forward: []string{"theirs", "none"}, Metadata: metadataOf("theirs", "user", "ann")}
+	disabled, routed := both(sdktest.Buffered), sdktest.Filter{Route: &sdktest.Override{Mode: new(sdktest.Bodies(sdktest.Streamed))}}
+	disabled.Route = &sdktest.Override{Disabled: true}
+	metadata := sdktest.Filter{MetadataOptions: sdktest.MetadataOptions{Receive: []string{"mine"}, Forward: []string{"theirs", "none"}}, Metadata: metadataOf("theirs", "user", "ann")}
 	giving := requestHeaders(nil)
 	giving.DynamicMetadata = structOf(map[string]any{"mine": map[string]any{"k": "v", "n": 1.0}, "other": map[string]any{"k": "v"}, "theirs": map[string]any{"k": "v"}})
 	return []conform{

@@ -86,6 +86,19 @@ func (d *direction) letGo() {
 	d.resumeIfPaused()
 }
 
+// letHeadersGo sends on headers whose body will be sent on part by part, even if a filter before this one still
+// has the end.
+func (d *direction) letHeadersGo() {
+	if d.bodyComplete || !d.ended {
+		d.resumeIfPaused()
+		return
+	}
+	if d.paused && !d.e.over && !(d.e.localReply && d.request) {
+		d.paused, d.stopped = false, false
+		d.passHeaders(false)
+	}
+}
+
 // wholeBody sends a body that has come before the headers were answered. It is false if there is nothing
 // to send.
 func (d *direction) wholeBody() bool {
@@ -106,9 +119,9 @@ func (d *direction) bodyBegins() bool {
 	case modeBuffered:
 	case modeStreamed:
 		d.sendKept(false)
-		d.resumeIfPaused()
+		d.letHeadersGo()
 	case modeDuplex:
-		d.resumeIfPaused()
+		d.letHeadersGo()
 	case modePartial:
 		if d.buffered && len(d.buffer) > 0 {
 			d.queue = append(d.queue, chunk{d.buffer, false})
@@ -292,12 +305,12 @@ func (d *direction) clearRoute(r *extprocv3.CommonResponse) {
 	}
 	switch e.filter.GetRouteCacheAction().String() {
 	case "CLEAR":
-		e.cleared = true
+		e.routed = false
 	case "RETAIN":
 		if wanted {
 			e.count("clear_route_cache_disabled")
 		}
 	default:
-		e.cleared = e.cleared || wanted && !e.filter.GetDisableClearRouteCache()
+		e.routed = e.routed && (!wanted || e.filter.GetDisableClearRouteCache())
 	}
 }

@@ -4,8 +4,6 @@ import (
 	"context"
 	"slices"
 
-	extprocfilterv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/ext_proc/v3"
-	"google.golang.org/grpc"
 	"google.golang.org/protobuf/types/known/structpb"
 
 	"github.com/gatehouse-proxy/gatehouse/sdk/sdktest/internal/link"
@@ -38,15 +36,9 @@ type shared struct {
 	grpcRequest    bool
 	upgrade        bool   // the connection is to be another protocol's
 	protocol       string // which; none of CONNECT
-	cleared        bool   // the route cache
+	routed         bool   // a route was chosen, and not cleared since
+	second         bool   // it is the one for requests with x-reroute: yes
 	rerouted       bool
-}
-
-// Inner is an ext_proc filter between another one and the upstream.
-type Inner struct {
-	Filter *extprocfilterv3.ExternalProcessor
-	Route  *extprocfilterv3.ExtProcPerRoute
-	Conn   grpc.ClientConnInterface
 }
 
 // passage is one direction of the exchange, as the filter manager sees it: there is one message, and one
@@ -60,7 +52,8 @@ type passage struct {
 	ended    bool // so the manager believes: the end has come in, or was last injected
 	buffered bool // there is a buffer, perhaps an empty one
 	buffer   []byte
-	out      bool     // the end has gone out
+	out      bool // the end has gone out
+	coding   map[*codec]*coding
 	backlog  []func() // what came while it was full
 }
 
@@ -109,8 +102,7 @@ func (x *exit) Headers(h []link.Field, end bool) {
 	h = slices.Clone(h)
 	if x.request {
 		s.upstreamAsked = true
-		again, _ := link.Get(h, "x-reroute")
-		s.rerouted = s.cleared && again == "yes"
+		s.rerouted = s.again()
 		s.ask(s.toUpstream(h), end)
 	} else {
 		s.begun = true
@@ -205,6 +197,10 @@ func (e *Emulator) inlet(request bool) link.End {
 
 func (n inlet) Headers(_ []link.Field, end bool) {
 	n.d.told, n.d.bare = end, end
+	if n.d.through {
+		n.d.passHeaders(end)
+		return
+	}
 	n.d.headersIn(end)
 }
 
@@ -213,11 +209,19 @@ func (n inlet) Data(p []byte, end bool) {
 		return
 	}
 	n.d.told = end && !n.d.trailed
+	if n.d.through {
+		n.d.pass(p, n.d.told)
+		return
+	}
 	n.d.data(p, n.d.told)
 }
 
 func (n inlet) Trailers(h []link.Field) {
 	n.d.told = true
+	if n.d.through {
+		n.d.passTrailers()
+		return
+	}
 	n.d.trailersIn(h)
 }
 

@@ -57,6 +57,7 @@ type direction struct {
 	// The manager's part.
 	told        bool // that the message ends, with what it was given last
 	bare        bool // it ended with the headers
+	through     bool // the message is the filter's own
 	stopped     bool // iteration
 	headersOut  bool
 	endOut      bool

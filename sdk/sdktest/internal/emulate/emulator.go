@@ -16,19 +16,27 @@ import (
 	"github.com/gatehouse-proxy/gatehouse/sdk/sdktest/internal/link"
 )
 
-// Config is the filter's place: its configuration, and what surrounds it.
-type Config struct {
+// Place is a filter of the chain.
+type Place struct {
 	Filter *extprocfilterv3.ExternalProcessor
-	// Route is the route's configuration of the filter; nil is none.
-	Route *extprocfilterv3.ExtProcPerRoute
+	// Route, Again and VirtualHost are the configurations of the filter of the route, of the one for requests
+	// with x-reroute: yes, and of their virtual host; nil is none.
+	Route, Again, VirtualHost *extprocfilterv3.ExtProcPerRoute
+	// Conn leads to the processor.
+	Conn grpc.ClientConnInterface
+}
+
+// Config is what an exchange meets on its way.
+type Config struct {
+	Filter Place
 	// BufferLimit is the listener's and the cluster's per_connection_buffer_limit_bytes.
 	BufferLimit int
 	// Metadata is the dynamic metadata that filters before this one have written, by namespace.
 	Metadata map[string]*structpb.Struct
-	// Inner is the filter between this one and the upstream; nil is none.
-	Inner *Inner
-	// Conn leads to the processor.
-	Conn grpc.ClientConnInterface
+	// Inner is the filter between Filter and the upstream; nil is none.
+	Inner *Place
+	// Outside is a codec before Filter, Inside one behind it.
+	Outside, Inside Codec
 	// HTTP1 says that client and upstream speak HTTP/1.1, which shows in details.
 	HTTP1 bool
 	// Retries is how many times the route tries again.
@@ -42,9 +50,9 @@ type Config struct {
 // Emulator is the filter while it handles one exchange.
 type Emulator struct {
 	*shared
+	place  Place
 	filter *extprocfilterv3.ExternalProcessor
-	route  *extprocfilterv3.ExtProcPerRoute
-	conn   grpc.ClientConnInterface
+	route  *extprocfilterv3.ExtProcPerRoute // as merged
 
 	request, response direction
 	stream            *stream
@@ -62,17 +70,20 @@ func Start(ctx context.Context, cfg Config) *Emulator {
 	s := &shared{cfg: cfg, router: router{left: cfg.Retries, keeps: cfg.Retries > 0}, ctx: ctx, cancel: cancel, done: make(chan struct{}), metadata: map[string]*structpb.Struct{}}
 	maps.Copy(s.metadata, cfg.Metadata)
 	s.inbox.init()
-	e := s.add(cfg.Filter, cfg.Route, cfg.Conn)
-	if i := cfg.Inner; i != nil {
-		s.add(i.Filter, i.Route, i.Conn)
+	s.addCodec(cfg.Outside)
+	e := s.add(cfg.Filter)
+	s.addCodec(cfg.Inside)
+	if cfg.Inner != nil {
+		s.add(*cfg.Inner)
 	}
 	go s.run()
 	return e
 }
 
 // add puts a filter behind those that there are.
-func (s *shared) add(f *extprocfilterv3.ExternalProcessor, route *extprocfilterv3.ExtProcPerRoute, conn grpc.ClientConnInterface) *Emulator {
-	e := &Emulator{shared: s, filter: f, route: route, conn: conn, counters: map[string]uint64{}, failOpen: f.GetFailureModeAllow()}
+func (s *shared) add(p Place) *Emulator {
+	f := p.Filter
+	e := &Emulator{shared: s, place: p, filter: f, counters: map[string]uint64{}, failOpen: f.GetFailureModeAllow()}
 	e.request.begin(e, true)
 	e.response.begin(e, false)
 	e.setMode(f.GetProcessingMode())
@@ -143,6 +154,7 @@ func (e *Emulator) merge() {
 		return
 	}
 	e.merged = true
+	e.route = e.place.override(e.again())
 	if e.route.GetDisabled() {
 		e.setMode(&extprocfilterv3.ProcessingMode{
 			RequestHeaderMode:  extprocfilterv3.ProcessingMode_SKIP,

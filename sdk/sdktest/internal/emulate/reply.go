@@ -74,24 +74,16 @@ func (s *shared) reply(r localReply, by *Emulator) {
 	}
 }
 
-// tooLarge answers a request whose body exceeds the buffer. Where the processor is asked about the headers
-// of that answer, Envoy 1.40 doesn't send it: the client waits for ever.
+// tooLarge answers a request whose body exceeds the buffer. The answer goes through all filters.
 func (e *Emulator) tooLarge() {
 	const text = "Payload Too Large"
 	e.merge()
-	d := &e.response
-	if e.complete || !d.sendHeaders {
-		e.reply(localReply{code: http.StatusRequestEntityTooLarge, body: text, details: "request_payload_too_large"})
-		return
-	}
-	e.localReply = true
-	d.fields = []link.Field{
+	e.localReply, e.details = true, "request_payload_too_large"
+	e.viaFilters([]link.Field{
 		{Name: ":status", Value: "413"},
 		{Name: "content-length", Value: strconv.Itoa(len(text))},
 		{Name: "content-type", Value: "text/plain"},
-	}
-	d.headersIn(false)
-	d.headersOut = true // and nowhere to be seen
+	}, text)
 }
 
 // grpcReply is a reply as a gRPC client needs it.
@@ -149,16 +141,17 @@ func (e *Emulator) streamed(r *extprocv3.StreamedImmediateResponse) error {
 		if !e.localReply {
 			return errBodyFirst
 		}
-		e.response.pass(part.BodyResponse.GetBody(), part.BodyResponse.GetEndOfStream())
+		e.replyPart(part.BodyResponse.GetEndOfStream(), func(to link.End, end bool) { to.Data(part.BodyResponse.GetBody(), end) })
 		return nil
 	case *extprocv3.StreamedImmediateResponse_TrailersResponse:
 		if !e.localReply {
 			return errBodyFirst
 		}
 		for _, v := range part.TrailersResponse.GetHeaders() {
-			e.response.trailers = append(e.response.trailers, link.Field{Name: v.GetKey(), Value: string(v.GetRawValue())})
+			e.down.trailers = append(e.down.trailers, link.Field{Name: v.GetKey(), Value: string(v.GetRawValue())})
 		}
-		e.response.passTrailers()
+		e.down.trailed = true
+		e.replyPart(true, func(to link.End, _ bool) { to.Trailers(e.down.trailers) })
 		return nil
 	}
 	return errUnhandled
@@ -191,7 +184,16 @@ func (e *Emulator) streamedHeaders(r *extprocv3.HttpHeaders) error {
 		return nil
 	}
 	e.details = "ext_proc_local_response"
-	e.response.fields = h
-	e.response.passHeaders(r.GetEndOfStream())
+	e.response.fields, e.response.through = h, true
+	e.replyPart(r.GetEndOfStream(), func(to link.End, end bool) { to.Headers(h, end) })
 	return nil
+}
+
+// replyPart has a part of e's reply go through the other filters.
+func (e *Emulator) replyPart(end bool, send func(to link.End, end bool)) {
+	e.down.whole, e.down.ended = end, end
+	send(e.entrance(false), end)
+	if end && !e.over {
+		e.finishStream()
+	}
 }

@@ -53,7 +53,11 @@ func (e *Emulator) send(d *direction, m *processingRequest) {
 
 func (e *Emulator) open() {
 	pairs := metadata.MD{}
-	for _, h := range e.filter.GetGrpcService().GetInitialMetadata() {
+	grpcService := e.filter.GetGrpcService()
+	if o := e.route.GetOverrides().GetGrpcService(); o != nil {
+		grpcService = o
+	}
+	for _, h := range grpcService.GetInitialMetadata() {
 		pairs.Append(h.GetKey(), h.GetValue())
 	}
 	for _, h := range e.route.GetOverrides().GetGrpcInitialMetadata() {
@@ -70,7 +74,7 @@ func (e *Emulator) open() {
 // run sends; another goroutine receives.
 func (s *stream) run(ctx context.Context) {
 	defer s.cancel()
-	client, err := extprocv3.NewExternalProcessorClient(s.e.conn).Process(ctx)
+	client, err := extprocv3.NewExternalProcessorClient(s.e.place.Conn).Process(ctx)
 	if err != nil {
 		s.e.inbox.put(func() { s.closed(err) })
 		return

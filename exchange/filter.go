@@ -49,6 +49,8 @@ type FilterInfo struct {
 	Timeout, MaxTimeout time.Duration
 	// Untyped are the namespaces that SetMetadata may write to.
 	Untyped []string
+	// Typed are the namespaces that typed metadata (extproc.SetTypedMetadata) may be written to.
+	Typed []string
 	// MutateAll says that its mutation_rules allow edits of every header. Without it Envoy ignores those of
 	// host (:authority) and x-envoy-*, so that they are an [ErrNeeds] when the message is released.
 	MutateAll bool

@@ -35,6 +35,8 @@ type Needs struct {
 	Routing bool
 	// Metadata are the namespaces of dynamic metadata that it writes, Reads those that it reads.
 	Metadata, Reads []string
+	// TypedMetadata and ReadsTyped are those of typed metadata.
+	TypedMetadata, ReadsTyped []string
 	// RequestAttributes and ResponseAttributes are those that it asks for.
 	RequestAttributes, ResponseAttributes []string
 	// Pause is the longest time that it takes for one answer, connecting included; zero is not known.
@@ -54,6 +56,8 @@ func (n Needs) And(m Needs) Needs {
 		Routing:            n.Routing || m.Routing,
 		Metadata:           union(n.Metadata, m.Metadata),
 		Reads:              union(n.Reads, m.Reads),
+		TypedMetadata:      union(n.TypedMetadata, m.TypedMetadata),
+		ReadsTyped:         union(n.ReadsTyped, m.ReadsTyped),
 		RequestAttributes:  union(n.RequestAttributes, m.RequestAttributes),
 		ResponseAttributes: union(n.ResponseAttributes, m.ResponseAttributes),
 		Pause:              n.Pause + m.Pause,

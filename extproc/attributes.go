@@ -174,23 +174,3 @@ func (i *initial) Extensions(yield func(key, value string) bool) {
 		}
 	}
 }
-
-// readMetadata returns one namespace of a config.core.v3.Metadata, nil if there is none.
-func readMetadata(msg, namespace string) map[string]any {
-	var found map[string]any
-	r := wire.Read(msg)
-	for r.Next() {
-		if r.Tag != 1<<3|wire.Len { // filter_metadata, a map<string, Struct>
-			continue
-		}
-		key, value, err := wire.MessageEntry(r.Bytes)
-		if key != namespace || err != nil {
-			continue
-		}
-		fields := map[string]any{}
-		if wire.ReadStruct(fields, value) == nil {
-			found = fields // the last entry of a key counts
-		}
-	}
-	return found
-}

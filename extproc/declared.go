@@ -19,6 +19,11 @@ const (
 	listTrailer = `set both trailer modes to SEND and add "trailers" to initial metadata x-gatehouse-extproc, or allow overrides (allow_mode_override, "v=1; override")`
 )
 
+var listNamespace = [...]string{
+	`add it there and to "untyped=" of initial metadata x-gatehouse-extproc`,
+	`add it there and to "typed=" of initial metadata x-gatehouse-extproc`,
+}
+
 // declaration is what a server's processor needs, and what was told of filters that forbid it.
 type declaration struct {
 	needs exchange.Needs
@@ -70,12 +75,15 @@ func (s *stream) contradictions(n *exchange.Needs) (found []contradiction) {
 	}
 	add(n.Routing && !f.MutateAll, "mutation_rules.allow_all_routing", "changes of host, :authority, :method and :scheme are ignored without a word",
 		`allow edits of every header and add "mutate-all" to initial metadata x-gatehouse-extproc`)
-	for _, name := range n.Metadata {
-		if slices.Contains(f.Untyped, name) {
-			continue
+	for i, list := range [...]struct {
+		kind        string
+		named, have []string
+	}{{"untyped", n.Metadata, f.Untyped}, {"typed", n.TypedMetadata, f.Typed}} {
+		for _, name := range list.named {
+			if !slices.Contains(list.have, name) {
+				add(true, "metadata_options.receiving_namespaces."+list.kind, fmt.Sprintf("the namespace that the processor writes, %q, isn't listed", name), listNamespace[i])
+			}
 		}
-		add(true, "metadata_options.receiving_namespaces.untyped", fmt.Sprintf("the namespace that the processor writes, %q, isn't listed", name),
-			`add it there and to "untyped=" of initial metadata x-gatehouse-extproc`)
 	}
 	if f.Timeout > 0 && n.Pause > max(f.Timeout, f.MaxTimeout) {
 		add(true, "message_timeout", fmt.Sprintf("the processor may take %v for an answer, and the client gets 504 before", n.Pause),

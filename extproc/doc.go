@@ -72,6 +72,7 @@
 //	timeout=2s             message_timeout: processors get three quarters of it
 //	max-timeout=10s        max_message_timeout: what ExtendTimeout may ask for
 //	untyped=ns1,ns2        metadata_options.receiving_namespaces.untyped
+//	typed=ns3              metadata_options.receiving_namespaces.typed
 //	request-body=STREAMED  the body modes, in observability mode, also response-body
 //
 // What is not said is taken to be off, and what is said must be so.

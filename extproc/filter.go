@@ -65,14 +65,21 @@ func describe(text string) (info exchange.FilterInfo, ok bool) {
 		case "max-timeout":
 			info.MaxTimeout = positive(value)
 		case "untyped":
-			for name := range strings.SplitSeq(value, ",") {
-				if name = strings.TrimSpace(name); name != "" {
-					info.Untyped = append(info.Untyped, name)
-				}
-			}
+			info.Untyped = appendNames(info.Untyped, value)
+		case "typed":
+			info.Typed = appendNames(info.Typed, value)
 		}
 	}
 	return info, true
+}
+
+func appendNames(to []string, list string) []string {
+	for name := range strings.SplitSeq(list, ",") {
+		if name = strings.TrimSpace(name); name != "" {
+			to = append(to, name)
+		}
+	}
+	return to
 }
 
 // observed is a body mode of observability mode, which has no others.

@@ -47,7 +47,7 @@ func (s *stream) Finish(ctx context.Context) error {
 // Filter implements [exchange.Host].
 func (s *stream) Filter() exchange.FilterInfo {
 	info := s.filter
-	info.Untyped = slices.Clone(info.Untyped)
+	info.Untyped, info.Typed = slices.Clone(info.Untyped), slices.Clone(info.Typed)
 	return info
 }
 

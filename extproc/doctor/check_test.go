@@ -63,6 +63,13 @@ var cases = []struct {
 	{"description of another version", described("v=2; override"), "", nil, []string{"warning grpc_service.initial_metadata"}},
 	{"description that promises too much", described("v=1; override; trailers; untyped=a"), "", nil,
 		[]string{"error grpc_service.initial_metadata", "error grpc_service.initial_metadata", "error grpc_service.initial_metadata"}},
+	{"description of other rules and times", described("v=1; mutate-all; typed=a; timeout=2s; max-timeout=9s") + `, "mutation_rules": {"allow_envoy": true}`, "", nil,
+		[]string{"error grpc_service.initial_metadata", "error grpc_service.initial_metadata", "error grpc_service.initial_metadata", "error grpc_service.initial_metadata"}},
+	{"description with a time that is none", described("v=1; timeout=2"), "", nil, []string{"warning grpc_service.initial_metadata"}},
+	{"true description of rules and times", described("v=1; mutate-all; typed=a; timeout=1s; max-timeout=9s") +
+		`, "max_message_timeout": "9s", "mutation_rules": {"allow_envoy": true, "allow_all_routing": true}, "metadata_options": {"receiving_namespaces": {"typed": ["a"]}}`, "", nil, nil},
+	{"typed namespaces", "", "", &doctor.Needs{TypedMetadata: []string{"a"}, ReadsTyped: []string{"b"}},
+		[]string{"error metadata_options.receiving_namespaces.typed", "error metadata_options.forwarding_namespaces.typed"}},
 	{"true description", described("v=1; override; untyped=a") + `, "allow_mode_override": true, "metadata_options": {"receiving_namespaces": {"untyped": ["a"]}}`, "", nil, nil},
 
 	{"no headers for a processor", `"processing_mode": {"request_header_mode": "SKIP"}`, "", &doctor.Needs{}, []string{"error processing_mode.request_header_mode"}},

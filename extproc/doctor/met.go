@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	extprocfilterv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/ext_proc/v3"
@@ -49,16 +50,46 @@ func (c *checkup) description() {
 	if slices.Contains(words, "trailers") && (c.mode.GetRequestTrailerMode() != send || c.mode.GetResponseTrailerMode() != send) {
 		c.add(Error, field, selfDescription+" promises trailers, which aren't sent in both directions", "remove trailers there, or set both trailer modes to SEND")
 	}
+	if rules := c.filter.GetMutationRules(); slices.Contains(words, "mutate-all") && (!rules.GetAllowAllRouting().GetValue() || !rules.GetAllowEnvoy().GetValue()) {
+		c.add(Error, field, selfDescription+" promises edits of every header, and Envoy ignores those of host or x-envoy-* without a word",
+			"remove mutate-all there, or set mutation_rules.allow_all_routing and allow_envoy")
+	}
 	for _, word := range words {
-		names, isList := strings.CutPrefix(word, "untyped=")
-		if !isList {
-			continue
+		key, value, _ := strings.Cut(word, "=")
+		switch key {
+		case "untyped", "typed":
+			c.promisedNamespaces(field, key, value)
+		case "timeout", "max-timeout":
+			c.promisedTimeout(field, key, value)
 		}
-		for name := range strings.SplitSeq(names, ",") {
-			if name = strings.TrimSpace(name); name != "" && !slices.Contains(c.receives(), name) {
-				c.add(Error, field, fmt.Sprintf("%s promises metadata namespace %q, which Envoy drops", selfDescription, name), "list it in metadata_options.receiving_namespaces.untyped")
-			}
+	}
+}
+
+func (c *checkup) promisedNamespaces(field, kind, names string) {
+	have := c.receives()
+	if kind == "typed" {
+		have = c.receivesTyped()
+	}
+	for name := range strings.SplitSeq(names, ",") {
+		if name = strings.TrimSpace(name); name != "" && !slices.Contains(have, name) {
+			c.add(Error, field, fmt.Sprintf("%s promises metadata namespace %q, which Envoy drops", selfDescription, name), "list it in metadata_options.receiving_namespaces."+kind)
 		}
+	}
+}
+
+// promisedTimeout: longer than it is, a processor is found too slow after Envoy has given up.
+func (c *checkup) promisedTimeout(field, key, value string) {
+	promised, err := time.ParseDuration(value)
+	timeout, setting := c.filter.GetMaxMessageTimeout().AsDuration(), "max_message_timeout"
+	if key == "timeout" {
+		timeout, _ = c.timeout()
+		setting = "message_timeout"
+	}
+	switch {
+	case err != nil:
+		c.add(Warning, field, fmt.Sprintf("%s says %s=%s, which is no duration, and isn't believed", selfDescription, key, value), `write it as "1.5s"`)
+	case promised > timeout:
+		c.add(Error, field, fmt.Sprintf("%s promises %s=%v, and %s is %v", selfDescription, key, promised, setting, timeout), "write the same in both")
 	}
 }
 
@@ -74,6 +105,20 @@ func (c *checkup) receives() []string {
 		return o.GetUntyped()
 	}
 	return c.filter.GetMetadataOptions().GetReceivingNamespaces().GetUntyped()
+}
+
+func (c *checkup) receivesTyped() []string {
+	if o := c.overrides.GetMetadataOptions().GetReceivingNamespaces(); o != nil {
+		return o.GetTyped()
+	}
+	return c.filter.GetMetadataOptions().GetReceivingNamespaces().GetTyped()
+}
+
+func (c *checkup) forwardsTyped() []string {
+	if o := c.overrides.GetMetadataOptions().GetForwardingNamespaces(); o != nil {
+		return o.GetTyped()
+	}
+	return c.filter.GetMetadataOptions().GetForwardingNamespaces().GetTyped()
 }
 
 func (c *checkup) forwards() []string {
@@ -145,6 +190,8 @@ func (c *checkup) listed(n *Needs) {
 	}
 	missing(c.receives(), n.Metadata, "metadata_options.receiving_namespaces.untyped", "the namespace that the processor writes,")
 	missing(c.forwards(), n.Reads, "metadata_options.forwarding_namespaces.untyped", "the namespace that the processor reads,")
+	missing(c.receivesTyped(), n.TypedMetadata, "metadata_options.receiving_namespaces.typed", "the namespace that the processor writes,")
+	missing(c.forwardsTyped(), n.ReadsTyped, "metadata_options.forwarding_namespaces.typed", "the namespace that the processor reads,")
 	missing(c.filter.GetRequestAttributes(), n.RequestAttributes, "request_attributes", "the attribute")
 	missing(c.filter.GetResponseAttributes(), n.ResponseAttributes, "response_attributes", "the attribute")
 }

@@ -30,6 +30,7 @@ const DefaultListen = "127.0.0.1:9002"
 //	--max-exchanges    how many to serve at a time, the rest is refused with 503; 0, the default, is no bound
 //	--adaptive         let the bound follow the latency, up to --max-exchanges; see WithAdaptiveExchanges
 //	--drain            how long open exchanges may take when the process is told to stop, default 10s
+//	--print-envoy-config  print what to paste into Envoy's configuration, see EnvoyConfig, and end
 //	--log-level        debug, info, warn or error, default info
 //
 // A flag that is given counts before an option in opts. Logs are JSON lines on standard error.
@@ -39,6 +40,15 @@ func Main(p any, opts ...ServerOption) {
 	if flag.NArg() > 0 {
 		fmt.Fprintf(flag.CommandLine.Output(), "unexpected argument %q: every setting is a flag, see --help\n", flag.Arg(0))
 		os.Exit(2)
+	}
+	if f.print {
+		text, err := EnvoyConfig(f.listen, p)
+		if err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(2)
+		}
+		_, _ = os.Stdout.WriteString(text)
+		os.Exit(0)
 	}
 	log := slog.New(slog.NewJSONHandler(os.Stderr, &slog.HandlerOptions{Level: f.level}))
 	slog.SetDefault(log)
@@ -59,7 +69,7 @@ type flags struct {
 	mode            octal
 	tls             TLS
 	level           slog.Level
-	adaptive        bool
+	adaptive, print bool
 	settings        settings
 }
 
@@ -75,6 +85,7 @@ func define(set *flag.FlagSet) *flags {
 	set.IntVar(&f.settings.exchanges, "max-exchanges", 0, "`number` of exchanges to serve at a time, others are refused with 503 (default no bound)")
 	set.BoolVar(&f.adaptive, "adaptive", false, "let the number of exchanges served at a time follow their latency, up to --max-exchanges")
 	set.DurationVar(&f.settings.drain, "drain", DefaultDrain, "`time` for open exchanges when told to stop")
+	set.BoolVar(&f.print, "print-envoy-config", false, "print the filter and the cluster for Envoy's configuration, and end")
 	set.TextVar(&f.level, "log-level", slog.LevelInfo, "least `level` to log: debug, info, warn or error")
 	set.Usage = func() {
 		name := filepath.Base(os.Args[0])

@@ -35,7 +35,7 @@ var (
 type decoded struct {
 	request    exchange.Request
 	extensions extensions
-	pairs      [8]exchange.Field
+	pairs      [4]exchange.Field
 	lines      [24]exchange.Field
 }
 

@@ -102,7 +102,7 @@ func handle(srv any, ctx context.Context, dec func(any) error, intercept grpc.Un
 
 // check makes the message that was received the answer.
 func (s *Server) check(ctx context.Context, c *call) {
-	c.Out, c.Given = s.decide(ctx, c.Text, &c.decoded, nil), true
+	c.Out = s.decide(ctx, c.Text, &c.decoded, c.Buffer())
 }
 
 // Decide appends the CheckResponse to the serialized CheckRequest msg to dst: the whole service without

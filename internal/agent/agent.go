@@ -19,6 +19,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/errgroup"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/experimental"
 	"google.golang.org/grpc/health"
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 
@@ -203,7 +204,7 @@ func NewAuthorizerServer(options ...grpc.ServerOption) *grpc.Server {
 	return grpc.NewServer(append([]grpc.ServerOption{
 		grpc.NumStreamWorkers(64), grpc.MaxConcurrentStreams(16384),
 		grpc.InitialWindowSize(window), grpc.InitialConnWindowSize(window),
-		grpc.MaxRecvMsgSize(16 << 20), grpc.ForceServerCodecV2(wire.Codec{}),
+		grpc.MaxRecvMsgSize(16 << 20), grpc.ForceServerCodecV2(wire.Codec{}), experimental.BufferPool(new(wire.Pool)),
 	}, options...)...)
 }
 

@@ -23,8 +23,11 @@ func (Codec) Marshal(v any) (mem.BufferSlice, error) {
 	switch {
 	case !ok:
 		return encoding.GetCodecV2(proto.Name).Marshal(v)
-	case m.Given:
-		return mem.BufferSlice{mem.SliceBuffer(m.Out)}, nil
+	case m.buffer != nil:
+		*m.buffer = m.Out
+		out := mem.BufferSlice{mem.NewBuffer(m.buffer, &answers)}
+		m.Out, m.buffer = nil, nil // they are grpc's now
+		return out, nil
 	}
 	return mem.BufferSlice{mem.Copy(m.Out, mem.DefaultBufferPool())}, nil
 }
@@ -36,7 +39,7 @@ func (Codec) Unmarshal(data mem.BufferSlice, v any) error {
 		return encoding.GetCodecV2(proto.Name).Unmarshal(data, v)
 	}
 	m.Reset()
-	m.Text = text(data)
+	m.Text, m.codec = text(data), true
 	return nil
 }
 

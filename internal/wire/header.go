@@ -1,6 +1,10 @@
 package wire
 
-import "github.com/gatehouse-proxy/gatehouse/exchange"
+import (
+	"unicode/utf8"
+
+	"github.com/gatehouse-proxy/gatehouse/exchange"
+)
 
 // AppendHeaderMap appends the lines of a config.core.v3.HeaderMap in wire order, pseudo-headers
 // included, to dst. A line's value is its raw_value, or its value where raw_value is empty.
@@ -18,8 +22,32 @@ func AppendHeaderMap(dst []exchange.Field, msg string) ([]exchange.Field, error)
 	return dst, r.Err()
 }
 
+// plainHeader reads a config.core.v3.HeaderValue as Envoy writes it: a short key and a raw_value, or a key
+// alone. It leaves everything else to headerValue.
+func plainHeader(msg string) (f exchange.Field, ok bool) {
+	if len(msg) < 2 || msg[0] != 1<<3|byte(Len) || msg[1] >= 0x80 || int(msg[1]) > len(msg)-2 {
+		return f, false
+	}
+	f.Name, msg = msg[2:2+msg[1]], msg[2+msg[1]:]
+	if msg == "" {
+		return f, utf8.ValidString(f.Name)
+	}
+	if len(msg) < 3 || msg[0] != 3<<3|byte(Len) {
+		return f, false
+	}
+	prefix, size := 2, int(msg[1])
+	if size >= 0x80 {
+		prefix, size = 3, size&0x7f|int(msg[2])<<7
+	}
+	f.Value = msg[prefix:]
+	return f, (prefix == 2 || msg[2] < 0x80) && size == len(f.Value) && utf8.ValidString(f.Name)
+}
+
 // headerValue reads a config.core.v3.HeaderValue.
 func headerValue(msg string) (exchange.Field, error) {
+	if f, ok := plainHeader(msg); ok {
+		return f, nil
+	}
 	var name, value, raw string
 	r := Read(msg)
 	for r.Next() {

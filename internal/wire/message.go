@@ -18,8 +18,9 @@ type Message struct {
 	Text string
 	// Out is what to send.
 	Out []byte
-	// Given says that nobody will write to Out any more, so that a [Codec] needn't copy it.
-	Given bool
+
+	codec  bool    // a Codec has received it, and will send Out
+	buffer *[]byte // Buffer's
 
 	reflection carrier // here, so that ProtoReflect allocates nothing
 }
@@ -27,7 +28,17 @@ type Message struct {
 var _ proto.Message = (*Message)(nil)
 
 // Reset is called by the codec before a message is received.
-func (m *Message) Reset() { m.Text, m.Out, m.Given = "", nil, false }
+func (m *Message) Reset() { m.Text, m.Out, m.codec, m.buffer = "", nil, false, nil }
+
+// Buffer returns memory to append Out to, for a message that is sent once and then not used again. A [Codec]
+// uses the memory again when Out is sent; with grpc's own codec it is nil.
+func (m *Message) Buffer() []byte {
+	if !m.codec {
+		return nil
+	}
+	m.buffer = answers.Get(0)
+	return *m.buffer
+}
 
 // ProtoReflect lets the codec find the methods that take and give the bytes.
 func (m *Message) ProtoReflect() protoreflect.Message {

@@ -98,7 +98,7 @@ func judge(t *testing.T, c *cases.TestCase) string {
 		input = ast.NewTerm(ast.MustInterfaceToValue(*c.Input))
 	}
 	now := time.Now()
-	value, err := p.evaluate(t.Context(), input, now, &deadline{at: now.Add(time.Minute)})
+	value, err := p.evaluate(t.Context(), input, now, &deadline{start: now, limit: time.Minute})
 	return agrees(c, match[2], value, err)
 }
 

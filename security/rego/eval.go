@@ -55,9 +55,9 @@ func (p *Policy) Evaluate(ctx context.Context, r *exchange.Request, caller *iden
 
 func (p *Policy) compute(ctx context.Context, r *exchange.Request, caller *identity.Identity) (o Outcome, err error) {
 	now := time.Now()
-	limit := &deadline{at: now.Add(p.timeout)}
-	if end, ok := ctx.Deadline(); ok && end.Before(limit.at) {
-		limit.at = end
+	limit := &deadline{start: now, limit: p.timeout}
+	if end, ok := ctx.Deadline(); ok {
+		limit.limit = min(limit.limit, end.Sub(now))
 	}
 	input, err := p.input(r, caller)
 	if err != nil {

@@ -7,18 +7,9 @@ import (
 	"github.com/gatehouse-proxy/gatehouse/internal/routing"
 )
 
-func header(r *routing.Request, name string) string {
-	for _, f := range r.Header {
-		if strings.EqualFold(f.Name, name) {
-			return f.Value
-		}
-	}
-	return ""
-}
-
 // allowedOrigin reports whether Envoy's cors filter takes the request's Origin.
 func allowedOrigin(r *routing.Request, w *way) (origin string, ok bool) {
-	origin = header(r, "origin")
+	origin = joined(r, "origin")
 	if origin == "" || w.cors == nil {
 		return "", false
 	}
@@ -33,7 +24,7 @@ func allowedOrigin(r *routing.Request, w *way) (origin string, ok bool) {
 // preflight is the answer of Envoy's cors filter, which comes before every other, to a preflight.
 func preflight(r *routing.Request, w *way, out *Explanation) bool {
 	origin, ok := allowedOrigin(r, w)
-	if !ok || r.Method != http.MethodOptions || header(r, "access-control-request-method") == "" {
+	if !ok || r.Method != http.MethodOptions || joined(r, "access-control-request-method") == "" {
 		return false
 	}
 	headers := map[string]string{"access-control-allow-origin": origin}

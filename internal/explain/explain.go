@@ -39,9 +39,6 @@ func (g *Gateway) Explain(ctx context.Context, r *Request) (*Explanation, error)
 		out.Request.Client = match.Client.String()
 	}
 	g.follow(ctx, r, request, match, out)
-	if slices.Contains(out.Filters, login) {
-		out.note("oidc comes before the policy: a client without a session is sent to log in (302)")
-	}
 	if out.Verdict.Outcome == Forwarded && len(out.Processors)+len(out.Filters) > 0 {
 		out.note("forwarded unless one of those objects that weren't asked or played")
 	}
@@ -123,14 +120,30 @@ func (g *Gateway) follow(ctx context.Context, r *Request, request *routing.Reque
 	out.Route = g.routeOf(match.Route)
 	w := wayOf(match.Chain.Manager, match.Route.Route)
 	out.Policies = g.policies(out.Route, out.Listener, g.loaded[w.ref].Spec)
-	out.Processors, out.Filters = w.processors, w.filters
+	out.Processors = w.processors
+	out.Filters = slices.DeleteFunc(slices.Clone(w.filters), func(name string) bool { return name == login || name == forgeries })
 	if match.Route.GetRoute() != nil && !out.Route.Preflight {
 		g.backends(match.Route, out)
 	}
 	if preflight(request, w, out) {
 		return
 	}
+	if w.login != nil {
+		answered, state := loggedIn(request, match, w.login, out)
+		if answered {
+			crossOrigin(request, w, match, &out.Verdict)
+			return
+		}
+		if state == unverified {
+			out.Filters = append(out.Filters, login)
+			out.note("the session in the cookies isn't verified here; without a valid one the client is sent to log in (302)")
+		}
+	}
 	if w.ref != "" && !g.decide(ctx, r, request, match, w, out) {
+		return
+	}
+	if forgery(request, w.csrf, out) {
+		crossOrigin(request, w, match, &out.Verdict)
 		return
 	}
 	g.act(match.Route, w, out)
@@ -165,7 +178,7 @@ func withoutPort(authority string) string {
 
 // overGRPC is Envoy's form of an answer of its own to a gRPC client (Grpc::Utility::httpToGrpcStatus).
 func overGRPC(match *routing.Match, v *Verdict) {
-	if v.Status == 0 || v.Outcome == Forwarded || match.Status == http.StatusBadRequest {
+	if v.Status == 0 || v.Outcome == Forwarded || match.Status == http.StatusBadRequest || v.By == byLogin && v.Status == http.StatusFound {
 		return
 	}
 	kind := ""

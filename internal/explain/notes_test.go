@@ -2,6 +2,7 @@ package explain_test
 
 import (
 	"os"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -11,34 +12,55 @@ import (
 	"github.com/gatehouse-proxy/gatehouse/internal/explain"
 )
 
-// TestWhatIsntPlayedIsSaid: a login, a limit or a server of the user's own may still object.
-func TestWhatIsntPlayedIsSaid(t *testing.T) {
+// TestLoginsAndForgeriesArePlayed: a client without a session is sent to the provider, a page of another site is
+// refused; what a session's cookies are worth isn't looked into, and that is said.
+func TestLoginsAndForgeriesArePlayed(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct {
-		url, filter, note string
-		protected         bool
+		file, method string
+		headers      []string
+		outcome      string
+		status       int
+		note         string
+		unplayed     int
 	}{
-		"security-oidc": {"http://h:8080/good", "oidc", "oidc comes before the policy", true},
-		"security-csrf": {"http://h:8080/good", "csrf", "forwarded unless one of those objects", false},
+		"login":               {"security-oidc", "GET", nil, explain.Answered, 302, "", 0},
+		"another cookie":      {"security-oidc", "GET", []string{"cookie: a=b"}, explain.Answered, 302, "", 0},
+		"a session's cookies": {"security-oidc", "GET", []string{"cookie: a=b; %s=x"}, explain.Denied, 503, "isn't verified here", 1},
+		"own page":            {"security-csrf", "POST", []string{"origin: http://h:8080"}, explain.Forwarded, 0, "", 0},
+		"no page":             {"security-csrf", "POST", nil, explain.Denied, 403, "refuses only 66.", 0},
+		"a fragment":          {"security-csrf", "POST", []string{"referer: http://a.example/#x"}, explain.Denied, 403, "refuses only 66.", 0},
+		"any page":            {"security-csrf", "POST", []string{"referer: http://a.example/x"}, explain.Forwarded, 0, "", 0},
+		"reading":             {"security-csrf", "GET", nil, explain.Forwarded, 0, "", 0},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			text, err := os.ReadFile("../../translator/testdata/" + name + ".txtar")
+			text, err := os.ReadFile("../../translator/testdata/" + test.file + ".txtar")
 			if err != nil {
 				t.Fatal(err)
 			}
 			files := txtar.Parse(text).Files
 			at := slices.IndexFunc(files, func(f txtar.File) bool { return f.Name == "in.yaml" })
+			hmac := regexp.MustCompile(`oauth_hmac: (\S+)`).FindSubmatch(text)
+			for i, h := range test.headers {
+				if strings.Contains(h, "%s") {
+					test.headers[i] = strings.ReplaceAll(h, "%s", string(hmac[1]))
+				}
+			}
 			g := gateway(t, string(files[at].Data))
-			answer, err := g.Explain(t.Context(), &explain.Request{Method: "GET", URL: test.url})
+			answer, err := g.Explain(t.Context(), &explain.Request{Method: test.method, URL: "http://h:8080/good", Headers: test.headers})
 			if err != nil {
 				t.Fatal(err)
 			}
-			if !slices.Contains(answer.Filters, test.filter) || !strings.Contains(strings.Join(answer.Notes, "\n"), test.note) {
-				t.Errorf("filters %q, notes %q", answer.Filters, answer.Notes)
+			notes := strings.Join(answer.Notes, "\n")
+			if answer.Verdict.Outcome != test.outcome || answer.Verdict.Status != test.status || !strings.Contains(notes, test.note) {
+				t.Errorf("%+v, notes %q", answer.Verdict, notes)
+			}
+			if len(answer.Filters) != test.unplayed {
+				t.Errorf("not played: %q", answer.Filters)
 			}
 			for _, way := range g.Audit() {
-				if way.Route.Match == "path prefix /good" && way.Protected() != test.protected {
+				if way.Route.Match == "path prefix /good" && way.Protected() != (test.file == "security-oidc") {
 					t.Errorf("protected %t by %q", way.Protected(), way.Authentication)
 				}
 			}

@@ -5,9 +5,11 @@ import (
 
 	route "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 	corsfilter "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/cors/v3"
+	csrffilter "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/csrf/v3"
 	authz "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/ext_authz/v3"
 	extproc "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/ext_proc/v3"
 	chain "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/filter_chain/v3"
+	oauth2 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/oauth2/v3"
 	rbac "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/rbac/v3"
 	hcm "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
 	"google.golang.org/protobuf/types/known/anypb"
@@ -25,6 +27,8 @@ type way struct {
 	cors       *corsfilter.CorsPolicy
 	processors []Processor
 	filters    []string
+	login      *oauth2.OAuth2Config
+	csrf       *csrffilter.CsrfPolicy
 	// nobody says that the filter before the router admits no request.
 	nobody bool
 }
@@ -66,12 +70,20 @@ func (w *way) read(config *anypb.Any) {
 // login is the name of Envoy's OAuth2 filter among what stands on a way.
 const login = "oidc"
 
-// other takes a filter whose part isn't played. Those that never answer by themselves are left out.
+// forgeries is the name of Envoy's CSRF filter among what stands on a way.
+const forgeries = "csrf"
+
+// other takes the remaining filters. Those that never answer by themselves are left out.
 func (w *way) other(config *anypb.Any) {
-	switch kind := filterType(config.GetTypeUrl()); kind {
-	case "header_mutation", "stateful_session":
-	case "oauth2":
+	user, page := &oauth2.OAuth2PerRoute{}, &csrffilter.CsrfPolicy{}
+	switch kind := filterType(config.GetTypeUrl()); {
+	case kind == "header_mutation", kind == "stateful_session":
+	case config.MessageIs(user) && config.UnmarshalTo(user) == nil:
+		w.login = user.GetConfig()
 		w.filters = append(w.filters, login)
+	case config.MessageIs(page) && config.UnmarshalTo(page) == nil:
+		w.csrf = page
+		w.filters = append(w.filters, forgeries)
 	default:
 		w.filters = append(w.filters, kind)
 	}

@@ -36,7 +36,7 @@ func TestAuditFindsWhatAnybodyReaches(t *testing.T) {
 		}
 	}
 	slices.Sort(open)
-	if want := []string{"/dry", "/opa", "/open", "/remote"}; !slices.Equal(open, want) {
+	if want := []string{"/counted", "/dry", "/opa", "/open", "/remote"}; !slices.Equal(open, want) {
 		t.Errorf("without authentication: %v, want %v", open, want)
 	}
 	for i := range requests {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -117,7 +118,7 @@ func TestAttackOnIdentityHeaders(t *testing.T) {
 		"none, but an odd header":  {[]string{":path=/claims", "x-User=root"}, ""},
 		"none, but an underscored": {[]string{":path=/claims", "x_user=root"}, ""},
 	} {
-		if status := exchangeHTTP2(t, port, append(head[:len(head):len(head)], c.fields...)); status != c.want {
+		if status := exchangeHTTP2(t, port, slices.Concat(head, c.fields)); status != c.want {
 			t.Errorf("%s: status %q, want %q", name, status, c.want)
 		}
 	}

@@ -39,6 +39,8 @@ type Policy struct {
 	readsPath, readsBody bool
 	timeout              time.Duration
 	bodyMax              int
+	// frequent is nil where requests share no attributes.
+	frequent *frequent
 	// cache is nil where decisions can't be remembered.
 	cache       *cache
 	keyParts    []keyPart
@@ -197,6 +199,7 @@ func (p *Policy) compile(modules map[string]*ast.Module, documents map[string]an
 		return fmt.Errorf("opa.modules: %s", explain(p.compiler.Errors))
 	}
 	p.reads = readsOf(p.compiler)
+	p.frequent = newFrequent(p.reads)
 	return nil
 }
 

@@ -25,7 +25,7 @@ type builder struct {
 var (
 	emptyObject = ast.NewTerm(ast.NewObject())
 	version     = ast.ObjectTerm(member("ext_authz", ast.StringTerm("v3")), member("encoding", ast.StringTerm("protojson")))
-	methods     = terms("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "http", "https", "HTTP/1.1", "HTTP/2", "HTTP/3")
+	usual       = terms("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "http", "https", "HTTP/1.1", "HTTP/2", "HTTP/3")
 )
 
 func terms(texts ...string) map[string]*ast.Term {
@@ -81,7 +81,7 @@ func (o *object) term() *ast.Term {
 
 // textTerm shares the terms of values that nearly every request has.
 func textTerm(value string) *ast.Term {
-	if shared, found := methods[value]; found {
+	if shared, found := usual[value]; found {
 		return shared
 	}
 	return ast.StringTerm(value)
@@ -107,7 +107,29 @@ func (b *builder) fail(err error) *ast.Term {
 	return nil
 }
 
+// attributes takes those of an earlier request, if of this one nothing is read that they haven't.
 func (b *builder) attributes(part *reads) *ast.Term {
+	f := b.policy.frequent
+	if f == nil {
+		return b.newAttributes(part)
+	}
+	head := b.r.Head()
+	key, usual := commonOf(part.path("request", "http"), &head)
+	if !usual {
+		return b.newAttributes(part)
+	}
+	if known := f.get(key); known != nil {
+		b.checkText(&head)
+		return known
+	}
+	built := b.newAttributes(part)
+	if b.err == nil {
+		f.put(key, built)
+	}
+	return built
+}
+
+func (b *builder) newAttributes(part *reads) *ast.Term {
 	o := object{reads: part}
 	o.put("request", b.request)
 	o.put("source", b.source)
@@ -157,10 +179,14 @@ func (b *builder) http(part *reads) *ast.Term {
 	if b.policy.readsBody {
 		o.put("body", b.bodyText)
 	}
+	b.checkText(&head)
+	return o.term()
+}
+
+func (b *builder) checkText(head *exchange.Head) {
 	if !validText(head.Method) || !validText(head.Path) || !validText(head.Authority) {
 		b.fail(ErrAmbiguous)
 	}
-	return o.term()
 }
 
 // headers builds the named headers, or all of them. Bytes that are no UTF-8 can't be shown as they are,

@@ -54,6 +54,7 @@ command prints what to paste into Envoy's configuration, and ends.`,
 	flags.StringVar(&config.TLSKey, "tls-key", "", "PEM file of its key")
 	flags.StringVar(&config.TLSClientCA, "tls-client-ca", "", "PEM file of the CA that callers' certificates must come from")
 	flags.BoolVar(&config.AllowPrivateJWKS, "allow-private-jwks", false, "let JWKS be fetched from private, link-local and loopback addresses")
+	flags.StringVar(&config.MetricsAddress, "metrics-address", "", "host:port to serve /metrics at; none unless given")
 	flags.StringVar(&config.StateDir, "state", defaultState(), "state directory: --print-envoy-config makes the seal key in it, and the server proves its verdicts with it")
 	flags.BoolVar(&printed, "print-envoy-config", false, "print the filters and the cluster for Envoy's configuration, and end")
 	levelFlag(cmd, &level)

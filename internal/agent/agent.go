@@ -186,7 +186,7 @@ func (a *Agent) Run(ctx context.Context) error {
 
 func (a *Agent) authorizer() *grpc.Server {
 	server := NewAuthorizerServer()
-	audit := NewAudit(a.log, a.config.Registerer)
+	audit := NewAudit(a.log, a.config.Registerer, a.policies.nameOf)
 	extauthz.NewServer(a.policies.choose, extauthz.WithLogger(a.log), extauthz.OnVerdict(audit.Verdict)).Register(server)
 	processor := extproc.Authorize(a.policies.choose, extproc.WithLogger(a.log), extproc.OnVerdict(audit.Verdict))
 	extproc.NewServer(processor, extproc.WithLogger(a.log), extproc.WithName("gatehouse")).Register(server)

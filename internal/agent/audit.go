@@ -18,6 +18,7 @@ import (
 // Audit tells of verdicts: one log line a denial, and counters.
 type Audit struct {
 	log     *slog.Logger
+	nameOf  func(*exchange.Request) string
 	count   *prometheus.CounterVec
 	seconds prometheus.Histogram
 
@@ -26,8 +27,9 @@ type Audit struct {
 	mu       sync.Mutex
 }
 
-// outcome is what verdicts are counted by. Reasons are constants, so there are few.
+// outcome is what verdicts are counted by. Reasons are constants, so there are few of each policy.
 type outcome struct {
+	policy  string
 	allowed bool
 	reason  string
 }
@@ -39,18 +41,19 @@ func (a *Audit) counter(o outcome) prometheus.Counter {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	next := maps.Clone(*a.counters.Load())
-	next[o] = a.count.WithLabelValues(strconv.FormatBool(o.allowed), o.reason)
+	next[o] = a.count.WithLabelValues(o.policy, strconv.FormatBool(o.allowed), o.reason)
 	a.counters.Store(&next)
 	return next[o]
 }
 
-// NewAudit returns an Audit. registerer may be nil.
-func NewAudit(log *slog.Logger, registerer prometheus.Registerer) *Audit {
+// NewAudit returns an Audit. registerer may be nil. nameOf returns the namespace/name of the policy that a request
+// was judged by, "" for none: only what is loaded may be named, for each name has counters of its own.
+func NewAudit(log *slog.Logger, registerer prometheus.Registerer, nameOf func(*exchange.Request) string) *Audit {
 	a := &Audit{
-		log: log,
+		log: log, nameOf: nameOf,
 		count: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "gatehouse_authorizer_verdicts_total", Help: "Verdicts by outcome and reason.",
-		}, []string{"allowed", "reason"}),
+			Name: "gatehouse_authorizer_verdicts_total", Help: "Verdicts by policy, outcome and reason.",
+		}, []string{"policy", "allowed", "reason"}),
 		seconds: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name: "gatehouse_authorizer_verdict_seconds", Help: "Time to a verdict.",
 			Buckets: []float64{1e-5, 2.5e-5, 1e-4, 2.5e-4, 1e-3, 5e-3, 2.5e-2, 0.1, 0.5, 2},
@@ -67,7 +70,7 @@ func NewAudit(log *slog.Logger, registerer prometheus.Registerer) *Audit {
 // access log too, never another header or the query, where credentials may stand.
 func (a *Audit) Verdict(ctx context.Context, r *exchange.Request, v exchange.Verdict, took time.Duration) {
 	a.seconds.Observe(took.Seconds())
-	a.counter(outcome{v.Allow, v.Reason}).Inc()
+	a.counter(outcome{a.nameOf(r), v.Allow, v.Reason}).Inc()
 	if v.Allow || v.Reply != nil && v.Reply.Status() < 300 { // a preflight's 204 is no denial
 		return
 	}

@@ -51,6 +51,15 @@ func (p *policies) choose(r *exchange.Request) exchange.Authorizer {
 	return nil
 }
 
+// nameOf returns the name of the policy that choose has chosen for a request.
+func (p *policies) nameOf(r *exchange.Request) string {
+	ref, _ := r.Extension(envoy.ExtensionPolicy)
+	if l := p.get(ref); l != nil {
+		return l.of.Spec.Name
+	}
+	return ""
+}
+
 func (p *policies) get(ref string) *loaded {
 	l, _ := p.loaded.Load(ref)
 	found, _ := l.(*loaded)

@@ -50,25 +50,35 @@ func (p *policies) len() int { return len(p.current.Load().byName) }
 
 // choose goes by what Envoy's configuration says, never by what the client sent. nil is denied.
 func (p *policies) choose(r *exchange.Request) exchange.Authorizer {
+	chosen, why := p.find(r)
+	if chosen == nil {
+		return p.nobody(r, why)
+	}
+	return chosen
+}
+
+// nameOf returns the name of the policy that choose has chosen for a request.
+func (p *policies) nameOf(r *exchange.Request) string {
+	if chosen, _ := p.find(r); chosen != nil {
+		return chosen.Name()
+	}
+	return ""
+}
+
+func (p *policies) find(r *exchange.Request) (chosen *policy.Policy, why string) {
 	now := p.current.Load()
 	name, named := r.Extension(envoy.ExtensionPolicy)
 	if !named {
 		name = p.config.DefaultPolicy
 	}
 	if named || name != "" {
-		if chosen, ok := now.byName[name]; ok {
-			return chosen
-		}
-		return p.nobody(r, whyUnknownName)
+		return now.byName[name], whyUnknownName
 	}
 	ref, why := byRoute(now.table, r)
 	if why != "" {
-		return p.nobody(r, why)
+		return nil, why
 	}
-	if chosen, ok := now.byRef[ref]; ok {
-		return chosen
-	}
-	return p.nobody(r, whyNoPolicy)
+	return now.byRef[ref], whyNoPolicy
 }
 
 // nobody says why a request is denied without a policy; the path alone, since credentials may stand in a

@@ -7,9 +7,9 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"os"
 	"strings"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/errgroup"
 	"google.golang.org/grpc"
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
@@ -21,6 +21,7 @@ import (
 	"github.com/gatehouse-proxy/gatehouse/internal/standalone"
 	"github.com/gatehouse-proxy/gatehouse/security/bundle"
 	"github.com/gatehouse-proxy/gatehouse/security/decisionlog"
+	"github.com/gatehouse-proxy/gatehouse/security/discovery"
 	"github.com/gatehouse-proxy/gatehouse/security/jwt"
 	"github.com/gatehouse-proxy/gatehouse/translator"
 )
@@ -32,6 +33,7 @@ type Config struct {
 	DefaultPolicy                string // namespace/name; "" denies requests that name none
 	TLSCert, TLSKey, TLSClientCA string // PEM files; without TLSCert the port speaks plain HTTP/2
 	AllowPrivateJWKS             bool
+	MetricsAddress               string // host:port of /metrics; "": none
 	StateDir                     string // holds the seal key that EnvoyConfig makes
 	Logger                       *slog.Logger
 }
@@ -66,6 +68,8 @@ func Run(ctx context.Context, config Config) error {
 	if err != nil {
 		return fmt.Errorf("%w: %w", standalone.ErrEnvironment, err)
 	}
+	providers := discovery.NewFetcher(discovery.Options{Logger: config.Logger}) // oidc is Envoy's part: it has none
+	defer providers.Close()
 	policies := &policies{
 		// The seals of the translation are in routes that nobody gets to see.
 		translator: translator.New(translator.Options{ControllerNames: standalone.ControllerNames(), SealKey: []byte("unused")}),
@@ -85,9 +89,18 @@ func Run(ctx context.Context, config Config) error {
 	if err != nil {
 		return fmt.Errorf("%w: %w", standalone.ErrEnvironment, err)
 	}
-	server, state := newServer(policies, config.Logger, credentials)
+	registry := prometheus.NewRegistry()
+	server, state := newServer(policies, config.Logger, registry, credentials)
 	config.Logger.Info("serving", "address", listener.Addr().String(), "policies", policies.len())
 	group, ctx := errgroup.WithContext(ctx)
+	if config.MetricsAddress != "" {
+		registry.MustRegister(agent.NewCollector(fetcher, bundles, providers, decisions))
+		metrics, err := net.Listen("tcp", config.MetricsAddress)
+		if err != nil {
+			return fmt.Errorf("%w: %w", standalone.ErrEnvironment, errors.Join(err, listener.Close()))
+		}
+		group.Go(func() error { return serveMetrics(ctx, metrics, registry) })
+	}
 	group.Go(func() error { return server.Serve(listener) })
 	group.Go(func() error { return source.Watch(ctx, policies.load) })
 	group.Go(func() error {
@@ -99,31 +112,12 @@ func Run(ctx context.Context, config Config) error {
 	return group.Wait()
 }
 
-func newServer(p *policies, log *slog.Logger, credentials []grpc.ServerOption) (*grpc.Server, *detailed) {
+func newServer(p *policies, log *slog.Logger, registry prometheus.Registerer, credentials []grpc.ServerOption) (*grpc.Server, *detailed) {
 	server := agent.NewAuthorizerServer(credentials...)
-	observe := agent.NewAudit(log, nil).Verdict
+	observe := agent.NewAudit(log, registry, p.nameOf).Verdict
 	extauthz.NewServer(p.choose, extauthz.WithLogger(log), extauthz.OnVerdict(observe)).Register(server)
 	extproc.NewServer(extproc.Authorize(p.choose, extproc.OnVerdict(observe)), extproc.WithLogger(log)).Register(server)
 	state := newHealth(p.problems)
 	healthpb.RegisterHealthServer(server, state)
 	return server, state
-}
-
-// listen binds host:port or unix:/path. A socket file that nobody listens on is replaced.
-func listen(ctx context.Context, address string) (net.Listener, error) {
-	path, ok := strings.CutPrefix(address, "unix:")
-	if !ok {
-		return net.Listen("tcp", address)
-	}
-	if conn, err := new(net.Dialer).DialContext(ctx, "unix", path); err == nil {
-		return nil, errors.Join(fmt.Errorf("%s is in use by another process", path), conn.Close())
-	}
-	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return nil, err
-	}
-	l, err := net.Listen("unix", path)
-	if err != nil {
-		return nil, err
-	}
-	return l, os.Chmod(path, 0o600)
 }

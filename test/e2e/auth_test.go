@@ -86,8 +86,15 @@ func TestAuthServesAnEnvoyOfOnesOwn(t *testing.T) {
 		}
 	}
 	write(basicSpec + corsSpec)
-	startAuth(t, "-f", dir, "--listen", "unix:"+socket, "--default-policy", "default/fallback")
+	metrics := freePort(t)
+	startAuth(t, "-f", dir, "--listen", "unix:"+socket, "--default-policy", "default/fallback", "--metrics-address", "127.0.0.1:"+itoa(metrics))
 	gatewaytest.Eventually(t, "socket", func() error { _, err := os.Stat(socket); return err })
+	if info, err := os.Stat(socket); err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("the socket: %v %v", info.Mode(), err)
+	}
+	if left, err := os.ReadDir(state); err != nil || len(left) != 1 {
+		t.Errorf("beside the socket: %v %v", left, err)
+	}
 	envoytest.Start(t, ownEnvoy(port, backend.Port, socket))
 
 	for name, test := range map[string]struct {
@@ -106,6 +113,10 @@ func TestAuthServesAnEnvoyOfOnesOwn(t *testing.T) {
 		if a := gatewaytest.Get(t, at(port, test.path), test.header...); a.Status != test.want {
 			t.Errorf("%s: %d, want %d", name, a.Status, test.want)
 		}
+	}
+	if err := has(t, at(metrics, "/metrics"), `gatehouse_authorizer_verdicts_total{allowed="false",policy="default/named",reason="credentials_missing"} 2`,
+		`gatehouse_authorizer_verdicts_total{allowed="true",policy="default/fallback",reason="allowed"} 3`, `gatehouse_authorizer_password_hashes_total 0`); err != nil {
+		t.Error(err)
 	}
 	checkCORS(t, "200", gatewaytest.Get(t, at(port, "/named"), basicAlice, origin).Header)
 	checkCORS(t, "401", gatewaytest.Get(t, at(port, "/named"), origin).Header)

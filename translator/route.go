@@ -128,7 +128,7 @@ func (b *routeBuilder) policies(rule *envoy.Rule, section string, listener *gate
 			b.unit.security = append(b.unit.security, rule.Security)
 		}
 		if e := rule.Security.ExtAuth; e != nil {
-			b.cluster(e.Name, e.Backend, e.HTTP == nil)
+			b.server(&e.Server, e.HTTP == nil)
 		}
 		b.login(rule.Security.OIDC)
 	}
@@ -137,7 +137,7 @@ func (b *routeBuilder) policies(rule *envoy.Rule, section string, listener *gate
 		rule.Extension = memo.Read[*policy.Extension](b.view, key)
 		b.merged(key, rule.Extension.Conditions)
 		for i := range rule.Extension.ExtProc {
-			b.cluster(rule.Extension.ExtProc[i].Name, rule.Extension.ExtProc[i].Backend, true)
+			b.server(&rule.Extension.ExtProc[i].Server, true)
 		}
 	}
 }
@@ -184,6 +184,13 @@ func (b *routeBuilder) cluster(name string, backend *gatewayapi.Backend, grpc bo
 		return
 	}
 	b.upstream(envoy.Cluster(name, backend, grpc))
+}
+
+// server adds the cluster of a user's own server.
+func (b *routeBuilder) server(s *policy.Server, grpc bool) {
+	if b.first("cluster " + s.Name) {
+		b.upstream(envoy.ServerCluster(s, grpc))
+	}
 }
 
 // login adds what a login at a provider needs; nil is none.

@@ -51,11 +51,24 @@ func NewBootstrap(o BootstrapOptions) *bootstrap.Bootstrap {
 // refusing for a while after the server is back.
 func socketCluster(name, path string) *cluster.Cluster {
 	return &cluster.Cluster{
-		Name: name, ConnectTimeout: duration(time.Second),
+		Name: name, ConnectTimeout: duration(time.Second), CircuitBreakers: ownLimits(),
 		ClusterDiscoveryType:          &cluster.Cluster_Type{Type: cluster.Cluster_STATIC},
 		TypedExtensionProtocolOptions: map[string]*anypb.Any{httpProtocolOption: http2Options()},
 		LoadAssignment:                loadAssignment(name, []gatewayapi.Endpoint{{Path: path}}),
 	}
+}
+
+// maxChecks is how many requests may be with the authorizer at a time. Envoy's own 1,024 would answer 503 to the
+// next one, and a policy that waits for a slow password hash or bundle reaches that soon.
+const maxChecks = 100_000
+
+func ownLimits() *cluster.CircuitBreakers {
+	limits := func(p core.RoutingPriority) *cluster.CircuitBreakers_Thresholds {
+		return &cluster.CircuitBreakers_Thresholds{
+			Priority: p, MaxConnections: number(maxChecks), MaxPendingRequests: number(maxChecks), MaxRequests: number(maxChecks),
+		}
+	}
+	return &cluster.CircuitBreakers{Thresholds: []*cluster.CircuitBreakers_Thresholds{limits(core.RoutingPriority_DEFAULT), limits(core.RoutingPriority_HIGH)}}
 }
 
 func deltaADS() *core.ApiConfigSource {

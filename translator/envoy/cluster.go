@@ -13,6 +13,7 @@ import (
 
 	"github.com/gatehouse-proxy/gatehouse/snapshot"
 	"github.com/gatehouse-proxy/gatehouse/translator/gatewayapi"
+	"github.com/gatehouse-proxy/gatehouse/translator/policy"
 )
 
 const (
@@ -23,6 +24,24 @@ const (
 // Cluster builds the cluster of a backend and, if its endpoints come by EDS, their assignment. http2
 // forces HTTP/2, as gRPC servers need.
 func Cluster(name string, backend *gatewayapi.Backend, http2 bool) (snapshot.Resource, *snapshot.Resource) {
+	c, assignment := newCluster(name, backend, http2)
+	return published(c), assignment
+}
+
+// ServerCluster is the cluster of a user's own server, with the settings that the user gave it.
+func ServerCluster(s *policy.Server, http2 bool) (snapshot.Resource, *snapshot.Resource) {
+	c, assignment := newCluster(s.Name, s.Backend, http2)
+	settle(c, s.Settings, http2 || s.Backend.HTTP2)
+	return published(c), assignment
+}
+
+func published(c *cluster.Cluster) snapshot.Resource {
+	out := resource(c.Name, c)
+	out.EDS = c.GetEdsClusterConfig().GetServiceName()
+	return out
+}
+
+func newCluster(name string, backend *gatewayapi.Backend, http2 bool) (*cluster.Cluster, *snapshot.Resource) {
 	c := &cluster.Cluster{
 		Name:           name,
 		ConnectTimeout: duration(connectTimeout),
@@ -35,24 +54,22 @@ func Cluster(name string, backend *gatewayapi.Backend, http2 bool) (snapshot.Res
 		c.ClusterDiscoveryType = &cluster.Cluster_Type{Type: cluster.Cluster_EDS}
 		c.EdsClusterConfig = &cluster.Cluster_EdsClusterConfig{EdsConfig: ads(), ServiceName: backend.EDS}
 		assignment := resource(backend.EDS, loadAssignment(backend.EDS, backend.Endpoints))
-		r := resource(name, c)
-		r.EDS = backend.EDS
-		return r, &assignment
+		return c, &assignment
 	}
 	c.ClusterDiscoveryType = &cluster.Cluster_Type{Type: cluster.Cluster_STATIC}
 	if backend.DNS {
-		c.ClusterDiscoveryType = &cluster.Cluster_ClusterType{ClusterType: resolvedByName()}
+		// Asked again when an answer's TTL is over. A name with addresses of both families is used by IPv4, as
+		// a backend that listens on one family usually does.
+		c.ClusterDiscoveryType = &cluster.Cluster_ClusterType{ClusterType: resolvedByName(&dns.DnsCluster{
+			RespectDnsTtl: true, DnsLookupFamily: dnscommon.DnsLookupFamily_V4_PREFERRED,
+		})}
 	}
 	c.LoadAssignment = loadAssignment(name, backend.Endpoints)
-	return resource(name, c), nil
+	return c, nil
 }
 
-// resolvedByName asks DNS again when an answer's TTL is over. A name with addresses of both families
-// is used by IPv4, as a backend that listens on one family usually does.
-func resolvedByName() *cluster.Cluster_CustomClusterType {
-	return &cluster.Cluster_CustomClusterType{Name: "envoy.cluster.dns", TypedConfig: typed(&dns.DnsCluster{
-		RespectDnsTtl: true, DnsLookupFamily: dnscommon.DnsLookupFamily_V4_PREFERRED,
-	})}
+func resolvedByName(how *dns.DnsCluster) *cluster.Cluster_CustomClusterType {
+	return &cluster.Cluster_CustomClusterType{Name: "envoy.cluster.dns", TypedConfig: typed(how)}
 }
 
 func http2Options() *anypb.Any {

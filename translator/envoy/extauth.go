@@ -127,7 +127,9 @@ func userAuthorizer(e *policy.ExtAuth) *authz.ExtAuthz {
 		overHTTP(out, e)
 		return out
 	}
-	out.Services = &authz.ExtAuthz_GrpcService{GrpcService: grpcService(e.Name, e.Timeout)}
+	service := grpcService(e.Name, e.Timeout)
+	service.RetryPolicy = asksAgain(e.Settings)
+	out.Services = &authz.ExtAuthz_GrpcService{GrpcService: service}
 	if len(e.HeadersToBackend) > 0 {
 		out.DecoderHeaderMutationRules = onlyHeaders(e.HeadersToBackend)
 	}
@@ -137,7 +139,7 @@ func userAuthorizer(e *policy.ExtAuth) *authz.ExtAuthz {
 // overHTTP asks by a plain request: 200 lets pass, every other answer is the client's.
 func overHTTP(out *authz.ExtAuthz, e *policy.ExtAuth) {
 	service := &authz.HttpService{
-		PathPrefix: e.HTTP.Path, PathOverride: e.HTTP.PathOverride,
+		PathPrefix: e.HTTP.Path, PathOverride: e.HTTP.PathOverride, RetryPolicy: asksAgain(e.Settings),
 		// The cluster says where the server is; the URI only has to be one.
 		ServerUri: &core.HttpUri{
 			Uri: "http://" + product, Timeout: duration(e.Timeout), HttpUpstreamType: &core.HttpUri_Cluster{Cluster: e.Name},

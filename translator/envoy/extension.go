@@ -31,6 +31,7 @@ func externalProcessor(p *policy.ExtProc) *extproc.ExternalProcessor {
 	// The stream lives as long as the request; messageTimeout bounds each answer.
 	service := grpcService(p.Name, 0)
 	service.Timeout = nil
+	service.RetryPolicy = asksAgain(p.Settings)
 	service.InitialMetadata = []*core.HeaderValue{{Key: headerSelfDescription, Value: selfDescription(p)}}
 	out := &extproc.ExternalProcessor{
 		GrpcService:        service,

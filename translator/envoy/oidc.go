@@ -7,7 +7,6 @@ import (
 	"net/netip"
 	"time"
 
-	cluster "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
 	mutation "github.com/envoyproxy/go-control-plane/envoy/config/common/mutation_rules/v3"
 	core "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	route "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
@@ -15,21 +14,17 @@ import (
 	oauth2 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/oauth2/v3"
 	tls "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
 	matcher "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
-	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	"github.com/gatehouse-proxy/gatehouse/snapshot"
 	"github.com/gatehouse-proxy/gatehouse/translator/policy"
 )
 
-// tokenTimeout is how long Envoy waits for the token endpoint.
-const tokenTimeout = 10 * time.Second
-
 // login has Envoy's filter send users to the provider.
 func (b *Builder) login(o *policy.OIDC) *oauth2.OAuth2PerRoute {
 	c := &oauth2.OAuth2Config{
 		TokenEndpoint: &core.HttpUri{
-			Uri: o.TokenEndpoint, Timeout: duration(tokenTimeout), HttpUpstreamType: &core.HttpUri_Cluster{Cluster: o.Name},
+			Uri: o.TokenEndpoint, Timeout: duration(o.Timeout), HttpUpstreamType: &core.HttpUri_Cluster{Cluster: o.Name},
 		},
 		AuthorizationEndpoint: o.AuthorizationEndpoint, EndSessionEndpoint: o.EndSessionEndpoint,
 		RedirectUri: o.RedirectURL, RedirectPathMatcher: exactPath(o.RedirectPath), SignoutPath: exactPath(o.LogoutPath),
@@ -44,7 +39,10 @@ func (b *Builder) login(o *policy.OIDC) *oauth2.OAuth2PerRoute {
 		PreserveAuthorizationHeader: !o.ForwardAccessToken && o.ForwardIDToken != "authorization",
 		DefaultExpiresIn:            optional(o.TokenTTL), DefaultRefreshTokenExpiresIn: optional(o.RefreshTTL), CsrfTokenExpiresIn: optional(o.CSRFTTL),
 		DenyRedirectMatcher: headerTexts(o.Deny), PassThroughMatcher: headerTexts(o.PassThrough),
-		StatPrefix: statPrefix(o.Name),
+		StatPrefix: statPrefix(o.Name), RetryPolicy: asksAgain(o.Settings),
+	}
+	if c.RetryPolicy != nil {
+		c.RetryPolicy.RetryOn = "" // the filter has triggers of its own
 	}
 	if o.ForwardIDToken != "" {
 		c.ForwardIdToken = &oauth2.OAuth2TokenForwarding{Header: o.ForwardIDToken}
@@ -138,21 +136,15 @@ func genericSecret(name string, text []byte) snapshot.Resource {
 
 // LoginCluster is where the provider's token endpoint is.
 func (b *Builder) LoginCluster(o *policy.OIDC) (snapshot.Resource, *snapshot.Resource) {
-	out, assignment := Cluster(o.Name, o.Backend, false)
-	if o.TLSName == "" {
-		return out, assignment
+	c, assignment := newCluster(o.Name, o.Backend, false)
+	if o.TLSName != "" {
+		c.TransportSocket = &core.TransportSocket{
+			Name:       "envoy.transport_sockets.tls",
+			ConfigType: &core.TransportSocket_TypedConfig{TypedConfig: typed(b.serverVerified(o.TLSName))},
+		}
 	}
-	c := &cluster.Cluster{}
-	if err := proto.Unmarshal(out.Body, c); err != nil { // it was just made
-		panic(err)
-	}
-	c.TransportSocket = &core.TransportSocket{
-		Name:       "envoy.transport_sockets.tls",
-		ConfigType: &core.TransportSocket_TypedConfig{TypedConfig: typed(b.serverVerified(o.TLSName))},
-	}
-	secured := resource(o.Name, c)
-	secured.EDS = out.EDS
-	return secured, assignment
+	settle(c, o.Settings, o.Backend.HTTP2)
+	return published(c), assignment
 }
 
 // serverVerified demands a certificate for the name from an authority that the system trusts. Envoy 1.40

@@ -2,7 +2,9 @@ package policy
 
 import (
 	"fmt"
+	"reflect"
 	"slices"
+	"strings"
 	"time"
 
 	egv1alpha1 "github.com/envoyproxy/gateway/api/v1alpha1"
@@ -84,8 +86,14 @@ func (r *resolver) localJWKS(field string, spec *egv1alpha1.LocalJWKS) *config.S
 }
 
 func (r *resolver) remoteJWKS(field string, spec *egv1alpha1.RemoteJWKS, own *resource.RemoteJWKSOwn) *config.RemoteJWKS {
-	if len(spec.BackendRefs) > 0 || spec.BackendRef != nil || spec.BackendSettings != nil {
-		r.fault("%s: backendRefs and backendSettings have no use here, keys are fetched from uri; remove them", field)
+	if len(spec.BackendRefs) > 0 || spec.BackendRef != nil {
+		r.fault("%s: backendRefs have no use here, keys are fetched from uri; remove them", field)
+	}
+	if unused := given(spec.BackendSettings); len(unused) > 0 {
+		r.warn("%s.backendSettings: %s without effect: Gatehouse fetches keys itself, each time over a new connection, and again and again until it has them; remove backendSettings", field, strings.Join(unused, ", "))
+	}
+	if spec.FailedRefetchDuration != nil {
+		r.warn("%s.failedRefetchDuration: without effect: a failed fetch is repeated after 1 s, later after up to 30 s; remove it", field)
 	}
 	out := &config.RemoteJWKS{
 		URI: spec.URI, CacheDuration: r.duration(field+".cacheDuration", spec.CacheDuration, 5*time.Minute), MaxStale: 24 * time.Hour,
@@ -100,6 +108,22 @@ func (r *resolver) remoteJWKS(field string, spec *egv1alpha1.RemoteJWKS, own *re
 		out.CACertificate = &source
 	}
 	return out
+}
+
+// given names the settings that are set.
+func given(s *egv1alpha1.ClusterSettings) []string {
+	if s == nil {
+		return nil
+	}
+	var all []string
+	for field, value := range reflect.ValueOf(s).Elem().Fields() {
+		if !value.IsZero() {
+			name, _, _ := strings.Cut(field.Tag.Get("json"), ",")
+			all = append(all, name)
+		}
+	}
+	slices.Sort(all)
+	return all
 }
 
 func extractFrom(spec *egv1alpha1.JWTExtractor) *config.ExtractFrom {

@@ -9,6 +9,7 @@ import (
 	egv1alpha1 "github.com/envoyproxy/gateway/api/v1alpha1"
 
 	"github.com/gatehouse-proxy/gatehouse/translator/resource"
+	"github.com/gatehouse-proxy/gatehouse/translator/upstream"
 )
 
 // ExtAuth is a user's own authorization server: a SecurityPolicy's, or one that an HTTPRoute's filter
@@ -61,10 +62,12 @@ func (r *resolver) extAuth(owner objectName, spec *egv1alpha1.ExtAuth, own *reso
 	switch {
 	case spec.HTTP != nil:
 		out.Backend = r.server(field+".http", "SecurityPolicy", &spec.HTTP.BackendCluster)
+		out.Settings = r.settings(field+".http", &spec.HTTP.BackendCluster, out.Backend, upstream.Use{RequestTimeout: field + ".timeout"})
 		out.HeadersToBackend = spec.HTTP.HeadersToBackend
 		out.HTTP = &HTTPAuth{Path: AuthPath(deref(spec.HTTP.Path)), PathOverride: deref(spec.HTTP.PathOverride)}
 	case spec.GRPC != nil:
 		out.Backend = r.server(field+".grpc", "SecurityPolicy", &spec.GRPC.BackendCluster)
+		out.Settings = r.settings(field+".grpc", &spec.GRPC.BackendCluster, out.Backend, upstream.Use{HTTP2: true, RequestTimeout: field + ".timeout"})
 		if own != nil {
 			out.HeadersToBackend = own.HeadersToBackend
 		}

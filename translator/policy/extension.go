@@ -13,6 +13,7 @@ import (
 	"github.com/gatehouse-proxy/gatehouse/translator/memo"
 	"github.com/gatehouse-proxy/gatehouse/translator/resource"
 	"github.com/gatehouse-proxy/gatehouse/translator/status"
+	"github.com/gatehouse-proxy/gatehouse/translator/upstream"
 )
 
 // ExtensionKind is the kind of [Extension] values; a key names an EnvoyExtensionPolicy.
@@ -113,6 +114,7 @@ func (r *resolver) extProc(field, name string, spec *egv1alpha1.ExtProc, own *re
 		Observe: deref(spec.ShadowMode),
 	}
 	out.Backend = r.server(field, "EnvoyExtensionPolicy", &spec.BackendCluster)
+	out.Settings = r.settings(field, &spec.BackendCluster, out.Backend, upstream.Use{HTTP2: true, RequestTimeout: field + ".messageTimeout"})
 	if mode := spec.ProcessingMode; mode != nil {
 		out.AllowModeOverride = mode.AllowModeOverride
 		out.Request = direction(mode.Request)

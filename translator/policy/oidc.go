@@ -21,6 +21,7 @@ import (
 	"github.com/gatehouse-proxy/gatehouse/security/openid"
 	"github.com/gatehouse-proxy/gatehouse/translator/gatewayapi"
 	"github.com/gatehouse-proxy/gatehouse/translator/memo"
+	"github.com/gatehouse-proxy/gatehouse/translator/upstream"
 )
 
 // OIDC is a login at an OpenID provider, which Envoy's own filter conducts.
@@ -28,6 +29,9 @@ type OIDC struct {
 	// Name names the provider's cluster and begins the names of the secrets: "securitypolicy/ns/name/oidc".
 	Name    string
 	Backend *gatewayapi.Backend // where the token endpoint is
+	// Settings are how it is to be reached, without a fault; nil: as usual. Timeout bounds a question.
+	Settings *egv1alpha1.ClusterSettings
+	Timeout  time.Duration
 	// TLSName is whom the token endpoint's certificate must be for; "": it is reached without TLS.
 	TLSName                                                  string
 	AuthorizationEndpoint, TokenEndpoint, EndSessionEndpoint string
@@ -135,7 +139,15 @@ func (r *resolver) oidcProvider(out *OIDC, spec *egv1alpha1.OIDCProvider) {
 	if !named {
 		out.Backend = hostOf(at)
 	}
+	out.Timeout = tokenTimeout
+	out.Settings = r.settings(field, &spec.BackendCluster, out.Backend, upstream.Use{FixedTriggers: true})
+	if s := out.Settings; s != nil && s.Timeout != nil && s.Timeout.HTTP != nil {
+		out.Timeout = upstream.Duration(s.Timeout.HTTP.RequestTimeout, tokenTimeout)
+	}
 }
+
+// tokenTimeout is how long Envoy waits for the token endpoint.
+const tokenTimeout = 10 * time.Second
 
 func hostOf(at *url.URL) *gatewayapi.Backend {
 	port := map[string]uint64{"https": 443, "http": 80}[at.Scheme]

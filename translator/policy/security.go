@@ -78,7 +78,7 @@ func readSecurity(v *memo.View, namespace, name string) *resource.SecurityPolicy
 // SecurityRule resolves one SecurityPolicy, or several that merge.
 func SecurityRule(v *memo.View, key memo.Key) any {
 	names := mergedNames(key)
-	r := &resolver{view: v, namespace: key.Namespace, data: config.Data{}, faults: new([]string)}
+	r := &resolver{view: v, namespace: key.Namespace, data: config.Data{}, faults: new([]string), warnings: new([]string)}
 	r.identity = strings.ReplaceAll(key.Name, mergeSeparator, "+")
 	out := &Security{Spec: &config.Policy{Name: key.Namespace + "/" + names[0].name}, Data: r.data}
 	if object := r.merged(names); object != nil {
@@ -97,6 +97,9 @@ func SecurityRule(v *memo.View, key memo.Key) any {
 		Object: resource.Key{Kind: "SecurityPolicy", Namespace: key.Namespace, Name: names[0].name},
 		Type:   "Accepted", True: fault == "", Reason: reason(fault), Message: together("SecurityPolicy", names, fault),
 	}}
+	for _, w := range *r.warnings {
+		out.Conditions = append(out.Conditions, status.Condition{Object: out.Conditions[0].Object, Type: "Warning", True: true, Reason: "NoEffect", Message: w})
+	}
 	return out
 }
 
@@ -119,6 +122,7 @@ type resolver struct {
 	namespace string // in which references without a namespace are looked up
 	data      config.Data
 	faults    *[]string
+	warnings  *[]string             // what works and has no effect
 	awaited   string                // what isn't there yet, and comes without an edit
 	identity  string                // the names of the policies that merge, for what must not be confused with another merge's
 	inherited map[string]objectName // fields of the spec that come whole from a policy further out
@@ -126,6 +130,10 @@ type resolver struct {
 
 func (r *resolver) fault(format string, args ...any) {
 	*r.faults = append(*r.faults, fmt.Sprintf(format, args...))
+}
+
+func (r *resolver) warn(format string, args ...any) {
+	*r.warnings = append(*r.warnings, fmt.Sprintf(format, args...))
 }
 
 func (r *resolver) security(object *resource.SecurityPolicy, out *Security) {

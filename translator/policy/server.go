@@ -7,6 +7,7 @@ import (
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	"github.com/gatehouse-proxy/gatehouse/translator/gatewayapi"
+	"github.com/gatehouse-proxy/gatehouse/translator/upstream"
 )
 
 // Server is a user's own server that Envoy calls.
@@ -19,13 +20,12 @@ type Server struct {
 	FailOpen bool
 	// StatusOnError is what clients get when it can't be reached and FailOpen is false; 0: Envoy's default.
 	StatusOnError int32
+	// Settings are how the user wants it to be reached, without a fault ([upstream.Check]); nil: as usual.
+	Settings *egv1alpha1.ClusterSettings
 }
 
 // server resolves the references of a BackendCluster into one set of endpoints.
 func (r *resolver) server(field, kind string, cluster *egv1alpha1.BackendCluster) *gatewayapi.Backend {
-	if cluster.BackendSettings != nil {
-		r.fault("%s.backendSettings is not supported by this version; remove it", field)
-	}
 	var refs []gatewayv1.BackendObjectReference
 	if cluster.BackendRef != nil {
 		refs = append(refs, *cluster.BackendRef)
@@ -49,6 +49,22 @@ func (r *resolver) server(field, kind string, cluster *egv1alpha1.BackendCluster
 		return all[0]
 	}
 	return r.together(field, all)
+}
+
+// settings judges how the user wants a server to be reached.
+func (r *resolver) settings(field string, cluster *egv1alpha1.BackendCluster, backend *gatewayapi.Backend, use upstream.Use) *egv1alpha1.ClusterSettings {
+	if cluster.BackendSettings == nil || backend == nil || backend.Fault != "" {
+		return nil
+	}
+	use.DNS, use.HTTP2 = backend.DNS, use.HTTP2 || backend.HTTP2
+	for _, e := range backend.Endpoints {
+		use.Sockets = use.Sockets || e.Path != ""
+	}
+	faults := upstream.Check(field+".backendSettings", cluster.BackendSettings, use)
+	for _, fault := range faults {
+		r.fault("%s", fault)
+	}
+	return cluster.BackendSettings
 }
 
 // together joins several references: their addresses share one cluster.

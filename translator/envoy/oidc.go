@@ -41,9 +41,6 @@ func (b *Builder) login(o *policy.OIDC) *oauth2.OAuth2PerRoute {
 		DenyRedirectMatcher: headerTexts(o.Deny), PassThroughMatcher: headerTexts(o.PassThrough),
 		StatPrefix: statPrefix(o.Name), RetryPolicy: asksAgain(o.Settings),
 	}
-	if c.RetryPolicy != nil {
-		c.RetryPolicy.RetryOn = "" // the filter has triggers of its own
-	}
 	if o.ForwardIDToken != "" {
 		c.ForwardIdToken = &oauth2.OAuth2TokenForwarding{Header: o.ForwardIDToken}
 	}

@@ -81,8 +81,11 @@ func outliers(p *egv1alpha1.PassiveHealthCheck) *cluster.OutlierDetection {
 }
 
 func probe(a *egv1alpha1.ActiveHealthCheck, http2 bool, host string) *core.HealthCheck {
+	interval := duration(upstream.Duration(a.Interval, checkInterval))
 	out := &core.HealthCheck{
-		Timeout: duration(upstream.Duration(a.Timeout, healthTimeout)), Interval: duration(upstream.Duration(a.Interval, checkInterval)),
+		Timeout: duration(upstream.Duration(a.Timeout, healthTimeout)),
+		// By default Envoy would check a server that nobody has asked yet, or that was never healthy, once a minute.
+		Interval: interval, NoTrafficInterval: interval,
 		UnhealthyThreshold: number(unhealthyThreshold), HealthyThreshold: number(healthyThreshold),
 		InitialJitter: optional(upstream.Duration(a.InitialJitter, 0)),
 	}

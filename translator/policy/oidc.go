@@ -140,7 +140,7 @@ func (r *resolver) oidcProvider(out *OIDC, spec *egv1alpha1.OIDCProvider) {
 		out.Backend = hostOf(at)
 	}
 	out.Timeout = tokenTimeout
-	out.Settings = r.settings(field, &spec.BackendCluster, out.Backend, upstream.Use{FixedTriggers: true})
+	out.Settings = r.settings(field, &spec.BackendCluster, out.Backend, upstream.Use{})
 	if s := out.Settings; s != nil && s.Timeout != nil && s.Timeout.HTTP != nil {
 		out.Timeout = upstream.Duration(s.Timeout.HTTP.RequestTimeout, tokenTimeout)
 	}

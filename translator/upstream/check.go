@@ -22,8 +22,6 @@ type Use struct {
 	// RequestTimeout names the field that bounds a request in the place of timeout.http.requestTimeout; "":
 	// the latter does.
 	RequestTimeout string
-	// FixedTriggers says that Envoy decides itself when it asks again.
-	FixedTriggers bool
 }
 
 // Check returns what is wrong with settings for a server that Envoy asks by itself, as its filters do: there

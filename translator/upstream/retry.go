@@ -32,9 +32,6 @@ func (c *checker) retry(r *egv1alpha1.Retry) {
 		if len(on.HTTPStatusCodes) > 0 {
 			c.fault("retry.retryOn.httpStatusCodes", "Envoy asks this server again by triggers alone; use the trigger gateway-error or 5xx")
 		}
-		if len(on.Triggers) > 0 && c.use.FixedTriggers {
-			c.fault("retry.retryOn.triggers", "Envoy always asks this server again after 5xx,gateway-error,connect-failure,reset; remove it")
-		}
 		for i, trigger := range on.Triggers {
 			if !slices.Contains(triggers, trigger) {
 				c.fault("retry.retryOn.triggers", "[%d]: %q is not supported here", i, trigger)

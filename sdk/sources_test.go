@@ -27,7 +27,7 @@ func TestConfigurationOfOtherSourcesThroughEnvoy(t *testing.T) {
 		t.Fatal(err)
 	}
 	filter := sdktest.Filter{
-		Metadata: map[string]*structpb.Struct{"earlier": written}, Forward: []string{"earlier"}, RequestAttributes: []string{"request.method"},
+		Metadata: map[string]*structpb.Struct{"earlier": written}, MetadataOptions: sdktest.MetadataOptions{Forward: []string{"earlier"}}, RequestAttributes: []string{"request.method"},
 		InitialMetadata: map[string]string{"x-limit": "7"},
 	}
 	envoy := sdktest.Envoy(t)

@@ -16,6 +16,8 @@
 //	-- end --
 //	OK
 //
+// Where the processor can't be changed, Envoy's own tap is a source, too: see [FromTap].
+//
 // Messages are protobuf's JSON, in which fields of bytes that hold text are spelt out: raw stands for
 // rawValue, text for body.
 package record

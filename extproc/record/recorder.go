@@ -12,7 +12,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	extprocv3 "github.com/envoyproxy/go-control-plane/envoy/service/ext_proc/v3"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
@@ -62,7 +61,7 @@ func New(dir string, o Options) (*Recorder, error) {
 // Intercept is a [grpc.StreamServerInterceptor] that records the streams of the ext_proc service and lets
 // others be.
 func (r *Recorder) Intercept(srv any, ss grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
-	if !strings.HasPrefix(info.FullMethod, "/"+extprocv3.ExternalProcessor_ServiceDesc.ServiceName+"/") || r.full() {
+	if info.FullMethod != processMethod || r.full() {
 		return handler(srv, ss)
 	}
 	s := &recorded{ServerStream: ss, limit: r.options.Bytes, rec: &Recording{Metadata: initial(ss)}}
@@ -73,6 +72,8 @@ func (r *Recorder) Intercept(srv any, ss grpc.ServerStream, info *grpc.StreamSer
 	}
 	return err
 }
+
+const processMethod = "/envoy.service.ext_proc.v3.ExternalProcessor/Process"
 
 func (r *Recorder) full() bool { return r.written.Load() >= int64(r.options.Files) }
 
@@ -105,11 +106,14 @@ func (r *Recorder) keep(s *recorded) error {
 func initial(ss grpc.ServerStream) map[string][]string {
 	md, _ := metadata.FromIncomingContext(ss.Context())
 	out := maps.Clone(map[string][]string(md))
-	maps.DeleteFunc(out, func(key string, _ []string) bool {
-		return strings.HasPrefix(key, ":") || strings.HasPrefix(key, "grpc-") || strings.HasSuffix(key, "-bin") ||
-			key == "content-type" || key == "user-agent" || key == "te"
-	})
+	maps.DeleteFunc(out, func(key string, _ []string) bool { return ofGRPC(key) })
 	return out
+}
+
+// ofGRPC reports whether gRPC itself sends that key.
+func ofGRPC(key string) bool {
+	return strings.HasPrefix(key, ":") || strings.HasPrefix(key, "grpc-") || strings.HasSuffix(key, "-bin") ||
+		key == "content-type" || key == "user-agent" || key == "te"
 }
 
 // recorded is a stream as its handler sees it. Sending and receiving may happen at once.

@@ -56,17 +56,16 @@ func (s *stream) refuse(cause error) error {
 	if errors.Is(cause, exchange.ErrNeeds) {
 		s.outcome.Prevented++
 	}
-	var reply *exchange.Reply
+	own, _ := errors.AsType[*exchange.Reply](cause)
 	switch {
 	case s.auto.mute:
-		return nil
-	case errors.As(cause, &reply) && reply != nil:
-		s.reply(reply)
-		return nil
+	case own != nil:
+		s.reply(own)
 	case s.server.left:
 		return s.leaveFailure()
+	default:
+		failure := s.server.failure
+		s.reply(&failure)
 	}
-	failure := s.server.failure
-	s.reply(&failure)
 	return nil
 }

@@ -3,6 +3,7 @@ package extproc_test
 import (
 	"context"
 	"errors"
+	"maps"
 	"net/http"
 	"strings"
 	"testing"
@@ -152,9 +153,7 @@ func TestRepliesLeaveTheConnectionToEnvoy(t *testing.T) {
 			return &exchange.Reply{Code: http.StatusTeapot, Header: header, Body: []byte("ours")}
 		}
 		return x.ReplyStream(func(w http.ResponseWriter) error {
-			for name, values := range header {
-				w.Header()[name] = values
-			}
+			maps.Copy(w.Header(), header)
 			w.WriteHeader(http.StatusTeapot)
 			if f, ok := w.(http.Flusher); ok {
 				f.Flush()

@@ -79,7 +79,7 @@ type seen struct {
 }
 
 // next is the level after a window. It depends on nothing else.
-func (a *Adaptive) next(l level, w seen) level {
+func (a Adaptive) next(l level, w seen) level {
 	slack := float64(w.peak) < l.bound/2
 	switch {
 	case l.usual == 0 || w.mean < l.usual:

@@ -105,8 +105,7 @@ func refusal(err error) exchange.Verdict {
 	if errors.Is(err, ErrNotReady) {
 		v.Reason = reasonNotReady
 	}
-	var reply *Reply
-	if errors.As(err, &reply) {
+	if reply, ok := errors.AsType[*Reply](err); ok {
 		v.Reply = reply
 	}
 	return v

@@ -48,11 +48,11 @@ func (r *deflateReader) reset(src io.Reader) error {
 // Read implements [io.Reader].
 func (r *deflateReader) Read(p []byte) (int, error) {
 	n, err := r.now.Read(p)
-	if err == io.EOF { //nolint:errorlint // the readers' own
+	if err == io.EOF {
 		switch _, after := r.in.ReadByte(); {
 		case after == nil:
 			err = errMore
-		case after != io.EOF: //nolint:errorlint // the source's own
+		case after != io.EOF:
 			err = after
 		}
 	}

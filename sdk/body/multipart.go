@@ -138,7 +138,7 @@ func (r *partReader) next() (*Part, error) {
 	part, err := r.parts.NextRawPart()
 	r.source.bounded, r.last = false, part
 	switch {
-	case err == io.EOF: //nolint:errorlint // the end proper
+	case err == io.EOF:
 		return nil, io.EOF
 	case err != nil:
 		return nil, partFault(err)

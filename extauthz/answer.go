@@ -1,6 +1,7 @@
 package extauthz
 
 import (
+	"bytes"
 	"fmt"
 	"maps"
 	"net/http"
@@ -60,8 +61,11 @@ func formOf(v *exchange.Verdict) any {
 	own.ResponseSet = nil // each answer has its own
 	f := &form{err: verdict.Check(&own)}
 	if f.err == nil {
-		f.ok = appendEdits(nil, nil, &own)
-		f.metadata, f.err = appendMetadata(nil, own.Metadata)
+		room := make([]byte, 0, 2<<10) // what is kept is as long as it needs to be
+		f.ok = bytes.Clone(appendEdits(room, nil, &own))
+		var metadata []byte
+		metadata, f.err = appendMetadata(room, own.Metadata)
+		f.metadata = bytes.Clone(metadata)
 	}
 	return f
 }

@@ -1,7 +1,7 @@
 package wire
 
 import (
-	"unsafe"
+	"strings"
 
 	"google.golang.org/grpc/encoding"
 	"google.golang.org/grpc/encoding/proto"
@@ -45,7 +45,10 @@ func (Codec) Unmarshal(data mem.BufferSlice, v any) error {
 
 // text copies, because grpc uses its buffers again.
 func text(data mem.BufferSlice) string {
-	whole := make([]byte, data.Len())
-	data.CopyTo(whole)
-	return unsafe.String(unsafe.SliceData(whole), len(whole)) //nolint:gosec // G103: nobody else has the bytes
+	var whole strings.Builder // whose memory isn't cleared first
+	whole.Grow(data.Len())
+	for _, piece := range data {
+		whole.Write(piece.ReadOnlyData())
+	}
+	return whole.String()
 }

@@ -39,10 +39,12 @@ type bench struct {
 	chain      func(r *row, cluster string) chain
 	envoy      *exec.Cmd
 	token      string
+	load1      string // the machine's, before
 }
 
 // run starts everything, measures and prints.
 func (b *bench) run(ctx context.Context, w io.Writer, binary string) error {
+	b.load1 = load1()
 	defer b.stop()
 	if err := b.start(ctx, binary); err != nil {
 		return err

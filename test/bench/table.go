@@ -5,7 +5,9 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"runtime"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -30,7 +32,8 @@ func (b *bench) measure(ctx context.Context) error {
 
 // print shows medians; ratios are to the same round's base.
 func (b *bench) print(w io.Writer) {
-	fmt.Fprintf(w, "\n%s: %d rounds of %s each, %d connections, Envoy with one worker\n\n", b.title, b.rounds, b.round, b.connections)
+	fmt.Fprintf(w, "\n%s: %d rounds of %s each, %d connections, Envoy with one worker; %s %s/%s on %d CPUs, load %s before it began\n\n",
+		b.title, b.rounds, b.round, b.connections, runtime.Version(), runtime.GOOS, runtime.GOARCH, runtime.NumCPU(), b.load1)
 	fmt.Fprintln(w, "| row | requests/s | × stock, median (quartiles) | p50 | p99, × | server CPU a request, × | Envoy CPU |")
 	fmt.Fprintln(w, "|---|---|---|---|---|---|---|")
 	base := b.base
@@ -43,6 +46,16 @@ func (b *bench) print(w io.Writer) {
 			total(r, func(s sample) time.Duration { return s.server }), total(r, func(s sample) time.Duration { return s.server })/total(base, func(s sample) time.Duration { return s.server }),
 			total(r, func(s sample) time.Duration { return s.cpu }))
 	}
+}
+
+// load1 is the machine's load over the last minute, as text; "unknown" where the system doesn't tell.
+func load1() string {
+	text, err := os.ReadFile("/proc/loadavg")
+	load, _, found := strings.Cut(string(text), " ")
+	if err != nil || !found {
+		return "unknown"
+	}
+	return load
 }
 
 func span(nanoseconds float64) string { return fmt.Sprintf("%.2f ms", nanoseconds/1e6) }

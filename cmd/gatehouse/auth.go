@@ -49,6 +49,8 @@ command prints what to paste into Envoy's configuration, and ends.`,
 	filesFlag(cmd, &config.Paths)
 	flags := cmd.Flags()
 	flags.StringVar(&config.Listen, "listen", "127.0.0.1:9001", "host:port or unix:/path")
+	flags.TextVar(&config.SocketMode, "socket-mode", authserver.SocketMode(0o600), "mode of the Unix socket, in octal: whoever may connect can try credentials")
+	flags.StringVar(&config.SocketOwner, "socket-owner", "", "USER or USER:GROUP that the Unix socket belongs to (default: this process's)")
 	flags.StringVar(&config.DefaultPolicy, "default-policy", "", "NAMESPACE/NAME of the policy for requests that name none")
 	flags.StringVar(&config.TLSCert, "tls-cert", "", "PEM file of the server's certificate chain")
 	flags.StringVar(&config.TLSKey, "tls-key", "", "PEM file of its key")

@@ -75,6 +75,7 @@ sent to a backend.`,
 	flags.StringVarP(&format, "output", "o", "text", "text or json")
 	flags.StringArrayVarP(&request.Headers, "header", "H", nil, "header line 'name: value'; repeatable. A Host takes the place of the URL's")
 	flags.StringVar(&request.From, "from", "", "IP address that the connection comes from (default 127.0.0.1)")
+	flags.BoolVar(&request.HTTP2, "http2", false, "the request is sent by HTTP/2")
 	flags.StringVar(&body, "body", "", "file with the request's body")
 	flags.BoolVar(&private, "allow-private-jwks", false, "let JWKS be fetched from private, link-local and loopback addresses")
 	return cmd

@@ -30,6 +30,8 @@ import (
 type Config struct {
 	Paths                        []string
 	Listen                       string // host:port or unix:/path
+	SocketMode                   SocketMode
+	SocketOwner                  string // USER or USER:GROUP of the Unix socket; "": this process's
 	DefaultPolicy                string // namespace/name; "" denies requests that name none
 	TLSCert, TLSKey, TLSClientCA string // PEM files; without TLSCert the port speaks plain HTTP/2
 	AllowPrivateJWKS             bool
@@ -85,7 +87,7 @@ func Run(ctx context.Context, config Config) error {
 	if err != nil {
 		return fmt.Errorf("%w: %w", standalone.ErrEnvironment, err)
 	}
-	listener, err := listen(ctx, config.Listen)
+	listener, err := listen(ctx, &config)
 	if err != nil {
 		return fmt.Errorf("%w: %w", standalone.ErrEnvironment, err)
 	}

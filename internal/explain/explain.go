@@ -12,7 +12,7 @@ import (
 	"github.com/gatehouse-proxy/gatehouse/internal/routing"
 )
 
-// Explain says what the gateway does with a request sent over HTTP/1.1. The error wraps ErrRequest.
+// Explain says what the gateway does with a request. The error wraps ErrRequest.
 func (g *Gateway) Explain(ctx context.Context, r *Request) (*Explanation, error) {
 	request, portGiven, err := r.parse()
 	if err != nil {
@@ -37,6 +37,10 @@ func (g *Gateway) Explain(ctx context.Context, r *Request) (*Explanation, error)
 	out.Request.Path = withoutQuery(match.Path)
 	if match.Client.IsValid() {
 		out.Request.Client = match.Client.String()
+	}
+	if why := r.reset(request.Header); why != "" {
+		out.Verdict = Verdict{Outcome: Refused, By: "the connection manager", Reason: why}
+		return out, nil
 	}
 	g.follow(ctx, r, request, match, out)
 	if out.Verdict.Outcome == Forwarded && len(out.Processors)+len(out.Filters) > 0 {

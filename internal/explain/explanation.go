@@ -94,7 +94,7 @@ const (
 	Forwarded = "forwarded" // the backend answers
 	Denied    = "denied"    // a policy objects
 	Answered  = "answered"  // the gateway answers without a denial: a redirect, a preflight, 404
-	Refused   = "refused"   // no listener takes the connection
+	Refused   = "refused"   // no listener takes the connection, or HTTP/2's stream is reset
 )
 
 // Verdict is how the request ends.

@@ -24,6 +24,8 @@ type Request struct {
 	// From is the address that the connection comes from; default 127.0.0.1.
 	From string `json:"from,omitempty"`
 	Body []byte `json:"body,omitempty"`
+	// HTTP2 says that the request is sent by HTTP/2 instead of HTTP/1.1.
+	HTTP2 bool `json:"http2,omitempty"`
 }
 
 // ErrRequest indicates a request that isn't one.
@@ -118,6 +120,36 @@ func (r *Request) headers(out *routing.Request) error {
 		out.Header = append(out.Header, exchange.Field{Name: "content-length", Value: strconv.Itoa(len(r.Body))})
 	}
 	return nil
+}
+
+// protocol is what policies see.
+func (r *Request) protocol() string {
+	if r.HTTP2 {
+		return "HTTP/2"
+	}
+	return "HTTP/1.1"
+}
+
+// reset says why Envoy resets the stream of a request by HTTP/2 (RFC 9113 section 8.2.2), "" if it doesn't: where
+// HTTP/1.1 has an answer, there is none.
+func (r *Request) reset(header []exchange.Field) string {
+	if !r.HTTP2 {
+		return ""
+	}
+	for _, f := range header {
+		switch f.Name {
+		case "connection", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade":
+			return "the stream is reset: HTTP/2 has no header " + f.Name
+		case "te":
+			if f.Value != "trailers" {
+				return "the stream is reset: te may only be trailers in HTTP/2"
+			}
+		}
+		if strings.Contains(f.Name, "_") {
+			return "the stream is reset: header " + f.Name + " has an underscore"
+		}
+	}
+	return ""
 }
 
 func has(header []exchange.Field, name string) bool {

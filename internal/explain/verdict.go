@@ -97,7 +97,7 @@ func checked(r *Request, request *routing.Request, match *routing.Match, w *way)
 	}
 	head := exchange.Head{
 		Method: request.Method, Authority: request.Authority, Scheme: scheme, Path: match.Path,
-		Protocol: "HTTP/1.1", Size: int64(len(r.Body)), Time: time.Now(),
+		Protocol: r.protocol(), Size: int64(len(r.Body)), Time: time.Now(),
 	}
 	conn := exchange.Conn{Peer: netip.AddrPortFrom(request.Peer.Unmap(), 0), Destination: match.Socket.Address, Client: match.Client}
 	return exchange.NewRequest(head, conn, exchange.NewHeader(slices.Clone(match.Header)...), body, extensions(w.extensions))

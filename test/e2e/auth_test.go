@@ -95,6 +95,15 @@ func TestAuthServesAnEnvoyOfOnesOwn(t *testing.T) {
 	if left, err := os.ReadDir(state); err != nil || len(left) != 1 {
 		t.Errorf("beside the socket: %v %v", left, err)
 	}
+	shared := filepath.Join(state, "shared.sock")
+	startAuth(t, "-f", dir, "--listen", "unix:"+shared, "--socket-mode", "660", "--socket-owner", fmt.Sprintf("%d:%d", os.Getuid(), os.Getgid()))
+	gatewaytest.Eventually(t, "shared socket", func() error {
+		info, err := os.Stat(shared)
+		if err == nil && info.Mode().Perm() != 0o660 {
+			err = fmt.Errorf("mode %v", info.Mode())
+		}
+		return err
+	})
 	envoytest.Start(t, ownEnvoy(port, backend.Port, socket))
 
 	for name, test := range map[string]struct {

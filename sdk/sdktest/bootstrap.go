@@ -4,11 +4,13 @@ import (
 	"encoding/json"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strconv"
 
 	extprocfilterv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/ext_proc/v3"
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/anypb"
 )
 
 // object is a JSON object.
@@ -41,7 +43,13 @@ func (e *RealEnvoy) bootstrap() string {
 		}
 	}
 	clusters := make([]any, 0, 4+mortals)
-	clusters = append(clusters, cluster("processor", "processor"), cluster("nobody", "nobody"), cluster("upstream", "upstream"))
+	upstream := cluster("upstream", "upstream")
+	own := object{}
+	for ns, value := range ClusterMetadata() {
+		own[ns] = value.AsMap()
+	}
+	upstream["metadata"] = object{"filter_metadata": own}
+	clusters = append(clusters, cluster("processor", "processor"), cluster("nobody", "nobody"), upstream)
 	clusters = append(clusters, overHTTP1(cluster("upstream1", "upstream1")))
 	for i := range mortals {
 		name := fmt.Sprintf("mortal%d", i+1)
@@ -66,16 +74,16 @@ func (e *RealEnvoy) bootstrap() string {
 
 // typed makes a message a typed_config.
 func typed(m proto.Message) (object, error) {
-	text, err := protojson.MarshalOptions{UseProtoNames: true}.Marshal(m)
+	value, err := anypb.New(m)
+	if err != nil {
+		return nil, err
+	}
+	text, err := protojson.MarshalOptions{UseProtoNames: true}.Marshal(value)
 	if err != nil {
 		return nil, err
 	}
 	out := object{}
-	if err := json.Unmarshal(text, &out); err != nil {
-		return nil, err
-	}
-	out["@type"] = typePrefix + string(m.ProtoReflect().Descriptor().FullName())
-	return out, nil
+	return out, json.Unmarshal(text, &out)
 }
 
 // listener is the listener of exchange id, as JSON.
@@ -98,11 +106,15 @@ func (e *RealEnvoy) listener(id int, f Filter, cluster string) (string, error) {
 		"http_filters":    filters,
 		"access_log":      []any{e.accessLog(tag, f)},
 	}
+	chain := object{"filters": []any{object{"name": "http", "typed_config": manager}}}
 	out := object{
 		"@type": typePrefix + "envoy.config.listener.v3.Listener", "name": "x" + tag,
 		"address":                           object{"pipe": object{"path": filepath.Join(e.dir, "l"+tag)}},
 		"per_connection_buffer_limit_bytes": f.bufferLimit(),
-		"filter_chains":                     []any{object{"filters": []any{object{"name": "http", "typed_config": manager}}}},
+		"filter_chains":                     []any{chain},
+	}
+	if err := f.Connection.listener(out, chain); err != nil {
+		return "", err
 	}
 	text, err := json.Marshal(out)
 	return string(text), err
@@ -224,7 +236,11 @@ func (e *RealEnvoy) metadataFilters(f Filter) ([]any, error) {
 
 func (e *RealEnvoy) accessLog(tag string, f Filter) object {
 	metadata := object{}
-	for _, ns := range f.Receive {
+	received := f.Receive
+	if f.Route != nil && f.Route.Metadata != nil {
+		received = append(slices.Clone(received), f.Route.Metadata.Receive...)
+	}
+	for _, ns := range received {
 		metadata[ns] = "%DYNAMIC_METADATA(" + ns + ")%"
 	}
 	for ns := range f.Metadata {

@@ -8,7 +8,7 @@ import (
 
 // Inner is a second ext_proc filter, between a [Filter] and the upstream, with a processor of its own. Of its
 // Filter, what is the exchange's and not the filter's has no meaning: Inner, Outside, Inside, Metadata,
-// TypedMetadata, ClusterMetadata, Connection, Unreachable, Dies, ReceiveLimit and BufferLimit.
+// TypedMetadata, Connection, HTTP1, Unreachable, Dies, ReceiveLimit and BufferLimit.
 type Inner struct {
 	Processor any
 	Filter    Filter

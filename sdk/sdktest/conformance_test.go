@@ -55,7 +55,7 @@ func (c conform) loose(why string) conform { c.racy = why; return c }
 
 func conformanceCases() []conform {
 	var all []conform
-	for _, cases := range [][]conform{modeCases(), answerCases(), mutationCases(), overrideCases(), replyCases(), failureCases(), verbCases(), trapCases(), http1Cases(), upgradeCases(), retryCases(), chainCases(), codecCases()} {
+	for _, cases := range [][]conform{modeCases(), answerCases(), mutationCases(), overrideCases(), replyCases(), failureCases(), verbCases(), trapCases(), http1Cases(), upgradeCases(), retryCases(), chainCases(), codecCases(), routeCases(), metadataCases(), attributeCases()} {
 		all = append(all, cases...)
 	}
 	return all
@@ -186,10 +186,7 @@ func (r report) json(t *testing.T) string {
 var absent = []struct{ what, why string }{
 	{"watermarks and back-pressure over hundreds of MiB (#39514)", "the emulator takes in what fits its buffer and has no windows"},
 	{"the time that connecting takes (#41090)", "an exchange's connection is there, or nobody listens"},
-	{"a new route's configuration after clear_route_cache (#44739)", "both routes have the same filter; that the route was chosen again is compared"},
 	{"http_service, processing_request_modifier, on_processing_response, emit_client_span", "nothing of them reaches a gRPC processor's code but attributes"},
-	{"typed metadata, and namespaces of the cluster", "nothing in the exchange writes any"},
-	{"attributes of connection, TLS and xDS", "the two proxies' connections differ"},
 	{"a second end of stream from Envoy (#46237) and a lost one (#46355)", "release 1.40 sends one; what a processor's second one does is EndTwiceFDS"},
 	{"drain messages and windows of the new flow control", "release 1.40 doesn't send them; what it makes of a processor's is under \"What nothing asked for\""},
 }

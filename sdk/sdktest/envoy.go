@@ -189,23 +189,24 @@ func (e *RealEnvoy) publish() {
 
 // envoyExchange is the proxy of one exchange: a listener.
 type envoyExchange struct {
-	envoy    *RealEnvoy
-	t        testing.TB
-	ctx      context.Context
-	id       int
-	serve    func(ss grpc.ServerStream) error
-	inner    func(ss grpc.ServerStream) error
-	upstream func(back link.Sender, h []link.Field) link.End
-	http1    bool
-	client   io.Closer
-	mortal   *grpc.Server // its own server, if that is to die
-	counted  string
+	envoy      *RealEnvoy
+	t          testing.TB
+	ctx        context.Context
+	id         int
+	serve      func(ss grpc.ServerStream) error
+	inner      func(ss grpc.ServerStream) error
+	upstream   func(back link.Sender, h []link.Field) link.End
+	http1      bool
+	connection *Connection
+	client     io.Closer
+	mortal     *grpc.Server // its own server, if that is to die
+	counted    string
 }
 
 // carry is a carrier.
 func (e *RealEnvoy) carry(ctx context.Context, t testing.TB, f Filter, serve, inner func(ss grpc.ServerStream) error) proxy {
 	t.Helper()
-	x := &envoyExchange{envoy: e, t: t, ctx: ctx, id: int(e.last.Add(1)), serve: serve, inner: inner, http1: f.HTTP1}
+	x := &envoyExchange{envoy: e, t: t, ctx: ctx, id: int(e.last.Add(1)), serve: serve, inner: inner, http1: f.HTTP1, connection: f.Connection}
 	x.counted = fmt.Sprintf("http.x.ext_proc.x%d", x.id)
 	cluster := "processor"
 	switch {
@@ -245,12 +246,19 @@ func (x *envoyExchange) socket() string { return filepath.Join(x.envoy.dir, "l"+
 // open connects, once Envoy has the listener.
 func (x *envoyExchange) open(client link.End, upstream func(back link.Sender, h []link.Field) link.End) link.Sender {
 	x.upstream = upstream
+	protocol := "h2"
+	if x.http1 {
+		protocol = "http/1.1"
+	}
 	deadline := time.NewTimer(30 * time.Second)
 	defer deadline.Stop()
 	tick := time.NewTicker(2 * time.Millisecond)
 	defer tick.Stop()
 	for {
 		c, err := (&net.Dialer{}).DialContext(x.ctx, "unix", x.socket())
+		if err == nil {
+			c, err = x.connection.dress(x.ctx, c, protocol)
+		}
 		if err == nil {
 			if x.http1 {
 				one := h1.Open(c, client, x.envoy.handled)

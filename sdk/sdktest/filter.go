@@ -93,10 +93,11 @@ type Filter struct {
 	// MetadataOptions are the metadata_options.
 	MetadataOptions
 	// Metadata is the dynamic metadata that filters before this one have written, by namespace, TypedMetadata
-	// the typed one. ClusterMetadata is the metadata of the upstream's cluster.
-	Metadata        map[string]*structpb.Struct
-	TypedMetadata   map[string]proto.Message
-	ClusterMetadata map[string]*structpb.Struct
+	// the typed one. The upstream's cluster has metadata of its own, see [ClusterMetadata].
+	Metadata      map[string]*structpb.Struct
+	TypedMetadata map[string]proto.Message
+	// Connection is the client's connection; nil has no addresses.
+	Connection *Connection
 	// Inner is a second ext_proc filter behind this one, nil for none.
 	Inner *Inner
 	// Outside is a codec between the client and this filter, Inside one between it and what is behind it.

@@ -84,16 +84,39 @@ func (f frame) content() string {
 	if c := m.GetProtocolConfig(); c != nil {
 		out = append(out, fmt.Sprint(c.GetRequestBodyMode(), c.GetResponseBodyMode(), c.GetSendBodyWithoutWaitingForHeaderResponse()))
 	}
+	var sets []string
 	for ns, value := range m.GetMetadataContext().GetFilterMetadata() {
-		out = append(out, fmt.Sprint(ns, value.AsMap()))
+		sets = append(sets, fmt.Sprint(ns, value.AsMap()))
+	}
+	for ns, value := range m.GetMetadataContext().GetTypedFilterMetadata() {
+		sets = append(sets, fmt.Sprintf("%s %s %x", ns, value.GetTypeUrl(), value.GetValue()))
 	}
 	for key, value := range m.GetAttributes() {
-		out = append(out, fmt.Sprint(key, value.AsMap()))
+		sets = append(sets, fmt.Sprint(key, steady(value.AsMap())))
 	}
+	slices.Sort(sets)
+	out = append(out, sets...)
 	if m.GetObservabilityMode() {
 		out = append(out, "observability")
 	}
 	return strings.Join(out, " ")
+}
+
+// variable are the attributes whose values aren't the same twice. Addresses are, but for sockets in a file system.
+var variable = []string{
+	"connection.id", "request.time", "request.total_size", "response.total_size", "response.backend_latency",
+	"upstream.address", "upstream.cx_pool_ready_duration", "xds.cluster_metadata", "xds.node", "metadata",
+}
+
+// steady has the types of values that vary in place of them.
+func steady(values map[string]any) map[string]any {
+	for name, value := range values {
+		text, _ := value.(string)
+		if slices.Contains(variable, name) || strings.HasSuffix(name, ".address") && (text == "" || strings.HasPrefix(text, "/")) {
+			values[name] = fmt.Sprintf("%T", value)
+		}
+	}
+	return values
 }
 
 // responseKind names what a message of the processor is.

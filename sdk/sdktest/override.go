@@ -6,6 +6,7 @@ import (
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	extprocfilterv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/ext_proc/v3"
+	"google.golang.org/protobuf/types/known/structpb"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 )
 
@@ -32,6 +33,14 @@ type MetadataOptions struct {
 	Receive, Forward                    []string
 	ReceiveTyped, ForwardTyped          []string
 	ForwardCluster, ForwardClusterTyped []string
+}
+
+// ClusterNamespace is the namespace of [ClusterMetadata].
+const ClusterNamespace = "sdktest.cluster"
+
+// ClusterMetadata is the metadata of the upstream's cluster.
+func ClusterMetadata() map[string]*structpb.Struct {
+	return map[string]*structpb.Struct{ClusterNamespace: {Fields: map[string]*structpb.Value{"zone": structpb.NewStringValue("a")}}}
 }
 
 func (o MetadataOptions) proto() *extprocfilterv3.MetadataOptions {

@@ -11,6 +11,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/test/bufconn"
+	"google.golang.org/protobuf/types/known/anypb"
 
 	"github.com/gatehouse-proxy/gatehouse/sdk/sdktest/internal/emulate"
 	"github.com/gatehouse-proxy/gatehouse/sdk/sdktest/internal/link"
@@ -320,7 +321,16 @@ func (s *session) result(report emulate.Report) *Result {
 // emulated is the carrier that is an Emulator.
 func emulated(ctx context.Context, t testing.TB, f Filter, serve, inner func(ss grpc.ServerStream) error) proxy {
 	t.Helper()
-	out := &emulation{ctx: ctx, filter: f}
+	out := &emulation{ctx: ctx, filter: f, typed: map[string]*anypb.Any{}}
+	var err error
+	if out.facts, err = f.Connection.facts(); err != nil {
+		t.Fatal(err)
+	}
+	for ns, value := range f.TypedMetadata {
+		if out.typed[ns], err = anypb.New(value); err != nil {
+			t.Fatal(err)
+		}
+	}
 	out.connection = out.processor(t, serve, f.Unreachable && !f.Route.reachable())
 	if f.Inner != nil {
 		out.inner = out.processor(t, inner, false)
@@ -356,6 +366,8 @@ type emulation struct {
 	servers           []*grpc.Server
 	connections       []*grpc.ClientConn
 	emulator          *emulate.Emulator
+	typed             map[string]*anypb.Any
+	facts             map[string]any
 }
 
 // asked is the end that calls upstream when the request gets there.
@@ -379,7 +391,8 @@ func (e *emulation) open(client link.End, upstream func(back link.Sender, h []li
 	config := emulate.Config{
 		Filter: e.filter.place(e.connection), BufferLimit: e.filter.bufferLimit(),
 		Outside: emulate.Codec(e.filter.Outside), Inside: emulate.Codec(e.filter.Inside),
-		Metadata: e.filter.Metadata, HTTP1: e.filter.HTTP1, Retries: e.filter.Retries, Client: client,
+		Metadata: e.filter.Metadata, TypedMetadata: e.typed, ClusterMetadata: ClusterMetadata(), Facts: e.facts,
+		HTTP1: e.filter.HTTP1, Retries: e.filter.Retries, Client: client,
 		Upstream: func() link.End { return &asked{emulation: e, upstream: upstream} },
 	}
 	if i := e.filter.Inner; i != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 
+	"google.golang.org/protobuf/types/known/anypb"
 	"google.golang.org/protobuf/types/known/structpb"
 
 	"github.com/gatehouse-proxy/gatehouse/sdk/sdktest/internal/link"
@@ -25,6 +26,7 @@ type shared struct {
 	router
 	rpc            rpc
 	metadata       map[string]*structpb.Struct
+	typedMetadata  map[string]*anypb.Any
 	details        string
 	localReply     bool
 	over           bool
@@ -52,6 +54,7 @@ type passage struct {
 	ended    bool // so the manager believes: the end has come in, or was last injected
 	buffered bool // there is a buffer, perhaps an empty one
 	buffer   []byte
+	size     int  // of the body that has come in
 	out      bool // the end has gone out
 	coding   map[*codec]*coding
 	backlog  []func() // what came while it was full

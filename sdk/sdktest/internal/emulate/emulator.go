@@ -11,6 +11,7 @@ import (
 	extprocfilterv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/ext_proc/v3"
 	extprocv3 "github.com/envoyproxy/go-control-plane/envoy/service/ext_proc/v3"
 	"google.golang.org/grpc"
+	"google.golang.org/protobuf/types/known/anypb"
 	"google.golang.org/protobuf/types/known/structpb"
 
 	"github.com/gatehouse-proxy/gatehouse/sdk/sdktest/internal/link"
@@ -33,6 +34,11 @@ type Config struct {
 	BufferLimit int
 	// Metadata is the dynamic metadata that filters before this one have written, by namespace.
 	Metadata map[string]*structpb.Struct
+	// TypedMetadata is the typed kind of it, ClusterMetadata that of the upstream's cluster.
+	TypedMetadata   map[string]*anypb.Any
+	ClusterMetadata map[string]*structpb.Struct
+	// Facts are the values of attributes that the exchange itself doesn't show.
+	Facts map[string]any
 	// Inner is the filter between Filter and the upstream; nil is none.
 	Inner *Place
 	// Outside is a codec before Filter, Inside one behind it.
@@ -67,8 +73,10 @@ type Emulator struct {
 // Start runs the filter, and those beside it, until the exchange is over or ctx is done.
 func Start(ctx context.Context, cfg Config) *Emulator {
 	ctx, cancel := context.WithCancel(ctx)
-	s := &shared{cfg: cfg, router: router{left: cfg.Retries, keeps: cfg.Retries > 0}, ctx: ctx, cancel: cancel, done: make(chan struct{}), metadata: map[string]*structpb.Struct{}}
+	s := &shared{cfg: cfg, router: router{left: cfg.Retries, keeps: cfg.Retries > 0}, ctx: ctx, cancel: cancel, done: make(chan struct{})}
+	s.metadata, s.typedMetadata = map[string]*structpb.Struct{}, map[string]*anypb.Any{}
 	maps.Copy(s.metadata, cfg.Metadata)
+	maps.Copy(s.typedMetadata, cfg.TypedMetadata)
 	s.inbox.init()
 	s.addCodec(cfg.Outside)
 	e := s.add(cfg.Filter)

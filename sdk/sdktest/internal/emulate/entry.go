@@ -41,6 +41,7 @@ func (n *entry) Data(p []byte, end bool) {
 		if n.open() {
 			at := n.s.passage(n.request)
 			at.whole, at.ended = end, end
+			at.size += len(p)
 			n.s.entrance(n.request).Data(p, end)
 		}
 	})

@@ -5,8 +5,10 @@ import (
 	"strings"
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	extprocfilterv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/ext_proc/v3"
 	extprocv3 "github.com/envoyproxy/go-control-plane/envoy/service/ext_proc/v3"
 	matcherv3 "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
+	"google.golang.org/protobuf/types/known/anypb"
 	"google.golang.org/protobuf/types/known/structpb"
 
 	"github.com/gatehouse-proxy/gatehouse/sdk/sdktest/internal/link"
@@ -21,7 +23,7 @@ func (d *direction) message() *processingRequest {
 	m := &processingRequest{ObservabilityMode: e.filter.GetObservabilityMode(), MetadataContext: e.metadataContext()}
 	if names := d.attributeNames(); len(names) > 0 && !d.attributesSent {
 		d.attributesSent = true
-		m.Attributes = map[string]*structpb.Struct{attributesKey: e.attributes(names)}
+		m.Attributes = map[string]*structpb.Struct{attributesKey: d.attributes(names)}
 	}
 	if !e.configSent && !m.GetObservabilityMode() {
 		e.configSent = true
@@ -102,32 +104,58 @@ func inList(list *matcherv3.ListStringMatcher, name string) bool {
 	return false
 }
 
-// metadataContext holds the namespaces that are forwarded, and is there even if there are none.
+// metadataContext holds the namespaces that are forwarded, and is there even if there are none. Of a
+// namespace that the cluster has too, the exchange's own is sent.
 func (e *Emulator) metadataContext() *corev3.Metadata {
-	names := e.filter.GetMetadataOptions().GetForwardingNamespaces().GetUntyped()
-	if o := e.route.GetOverrides().GetMetadataOptions().GetForwardingNamespaces(); o != nil {
-		names = o.GetUntyped()
-	}
+	options := e.metadataOptions()
 	out := &corev3.Metadata{}
-	for _, name := range names {
-		if value, ok := e.metadata[name]; ok {
-			if out.FilterMetadata == nil {
-				out.FilterMetadata = map[string]*structpb.Struct{}
+	put := func(names []string, from map[string]*structpb.Struct) {
+		for _, name := range names {
+			if value, ok := from[name]; ok {
+				if out.FilterMetadata == nil {
+					out.FilterMetadata = map[string]*structpb.Struct{}
+				}
+				out.FilterMetadata[name] = value
 			}
-			out.FilterMetadata[name] = value
+		}
+	}
+	put(options.GetClusterMetadataForwardingNamespaces().GetUntyped(), e.cfg.ClusterMetadata)
+	put(options.GetForwardingNamespaces().GetUntyped(), e.metadata)
+	for _, name := range options.GetForwardingNamespaces().GetTyped() {
+		if value, ok := e.typedMetadata[name]; ok {
+			if out.TypedFilterMetadata == nil {
+				out.TypedFilterMetadata = map[string]*anypb.Any{}
+			}
+			out.TypedFilterMetadata[name] = value
 		}
 	}
 	return out
 }
 
-// receive takes the dynamic metadata of an answer, as far as its namespaces are listed.
-func (e *Emulator) receive(m *structpb.Struct) {
-	names := e.filter.GetMetadataOptions().GetReceivingNamespaces().GetUntyped()
-	if o := e.route.GetOverrides().GetMetadataOptions().GetReceivingNamespaces(); o != nil {
-		names = o.GetUntyped()
+// metadataOptions are the filter's, but for what the route says.
+func (e *Emulator) metadataOptions() *extprocfilterv3.MetadataOptions {
+	own, route := e.filter.GetMetadataOptions(), e.route.GetOverrides().GetMetadataOptions()
+	out := &extprocfilterv3.MetadataOptions{
+		ForwardingNamespaces: own.GetForwardingNamespaces(), ReceivingNamespaces: own.GetReceivingNamespaces(),
+		ClusterMetadataForwardingNamespaces: own.GetClusterMetadataForwardingNamespaces(),
 	}
-	for _, name := range names {
-		value, ok := m.GetFields()[name]
+	if o := route.GetForwardingNamespaces(); o != nil {
+		out.ForwardingNamespaces = o
+	}
+	if o := route.GetReceivingNamespaces(); o != nil {
+		out.ReceivingNamespaces = o
+	}
+	if o := route.GetClusterMetadataForwardingNamespaces(); o != nil {
+		out.ClusterMetadataForwardingNamespaces = o
+	}
+	return out
+}
+
+// receive takes the dynamic metadata of an answer, as far as its namespaces are listed.
+func (e *Emulator) receive(m *processingResponse) {
+	names := e.metadataOptions().GetReceivingNamespaces()
+	for _, name := range names.GetUntyped() {
+		value, ok := m.GetDynamicMetadata().GetFields()[name]
 		if !ok || value.GetStructValue() == nil {
 			continue
 		}
@@ -136,50 +164,9 @@ func (e *Emulator) receive(m *structpb.Struct) {
 		maps.Copy(merged.GetFields(), value.GetStructValue().GetFields())
 		e.metadata[name] = merged
 	}
-}
-
-func (d *direction) attributeNames() []string {
-	if d.request {
-		return d.e.filter.GetRequestAttributes()
-	}
-	return d.e.filter.GetResponseAttributes()
-}
-
-// attributes evaluates those that follow from the exchange alone; of others the value is empty, as in
-// Envoy of those that don't exist.
-func (e *Emulator) attributes(names []string) *structpb.Struct {
-	out := &structpb.Struct{Fields: map[string]*structpb.Value{}}
-	get := func(h []link.Field, name string) *structpb.Value {
-		value, _ := link.Get(h, name)
-		return structpb.NewStringValue(value)
-	}
-	for _, name := range names {
-		var value *structpb.Value
-		path, _ := link.Get(e.request.fields, ":path")
-		before, query, _ := strings.Cut(path, "?")
-		switch name {
-		case "request.path":
-			value = structpb.NewStringValue(path)
-		case "request.url_path":
-			value = structpb.NewStringValue(before)
-		case "request.query":
-			value = structpb.NewStringValue(query)
-		case "request.host":
-			value = get(e.request.fields, ":authority")
-		case "request.scheme":
-			value = get(e.request.fields, ":scheme")
-		case "request.method":
-			value = get(e.request.fields, ":method")
-		case "request.useragent":
-			value = get(e.request.fields, "user-agent")
-		case "request.referer":
-			value = get(e.request.fields, "referer")
-		case "request.protocol":
-			value = structpb.NewStringValue("HTTP/2")
-		default:
-			value = structpb.NewStringValue("")
+	for _, name := range names.GetTyped() {
+		if value, ok := m.GetTypedDynamicMetadata()[name]; ok {
+			e.typedMetadata[name] = value
 		}
-		out.Fields[name] = value
 	}
-	return out
 }

@@ -53,7 +53,7 @@ func (e *Emulator) handle(m *processingResponse) error {
 	switch m.GetResponse().(type) {
 	case nil, *extprocv3.ProcessingResponse_ImmediateResponse, *extprocv3.ProcessingResponse_StreamedImmediateResponse:
 	default:
-		e.receive(m.GetDynamicMetadata())
+		e.receive(m)
 	}
 	switch r := m.GetResponse().(type) {
 	case *extprocv3.ProcessingResponse_RequestHeaders:
@@ -72,7 +72,7 @@ func (e *Emulator) handle(m *processingResponse) error {
 		if e.filter.GetDisableImmediateResponse() {
 			return errDisabled
 		}
-		e.receive(m.GetDynamicMetadata())
+		e.receive(m)
 		e.complete = true
 		e.request.answered(nothing)
 		e.response.answered(nothing)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 
 	extprocfilterv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/ext_proc/v3"
@@ -186,4 +187,27 @@ func gzipped(text string) string {
 func patiently(r sdktest.Request) sdktest.Request {
 	r.Patience = 3 * time.Second
 	return r
+}
+
+// bodyCases are bodies that are large, and have trailers.
+func bodyCases() (all []conform) {
+	big := strings.Repeat("0123456789abcdef", 4<<10) // 64 KiB
+	for _, m := range modes {
+		all = append(all, trap("LargeBodyWithTrailers, "+m.name, script{}.processor(), m.filter(), sdktest.Request{
+			Body: []string{big, big}, Trailer: trailing, Upstream: sdktest.Response{Body: []string{big, big}, Trailer: trailing},
+		}).loose("chunks are as large as reads"))
+	}
+	mapped := sdktest.Filter{
+		RequestAttributes:       []string{"request.method"},
+		MappedRequestAttributes: map[string]string{"where": "request.path", "who": "request.useragent", "none": "request.referer"},
+	}
+	byRoute := sdktest.Filter{RequestAttributes: []string{"request.method"}, Route: &sdktest.Override{MappedRequestAttributes: mapped.MappedRequestAttributes}}
+	r := sdktest.Request{Path: "/p", Header: http.Header{"User-Agent": {"test"}}}
+	for _, p := range []struct {
+		name string
+		sdktest.Filter
+	}{{"mapped", mapped}, {"mapped by the route", byRoute}} {
+		all = append(all, conform{group: "Attributes", name: p.name, processor: script{}.processor(), filter: p.Filter, request: r})
+	}
+	return all
 }

@@ -31,6 +31,7 @@ func (f Filter) Config(cluster string) *extprocfilterv3.ExternalProcessor {
 		AllowContentLengthHeader:                f.AllowContentLength,
 		RequestAttributes:                       f.RequestAttributes,
 		ResponseAttributes:                      f.ResponseAttributes,
+		ProcessingRequestModifier:               modifier(f.MappedRequestAttributes),
 		MetadataOptions:                         f.MetadataOptions.proto(),
 	}
 	if f.MaxMessageTimeout > 0 {

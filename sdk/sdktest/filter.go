@@ -102,10 +102,12 @@ type Filter struct {
 	Inner *Inner
 	// Outside is a codec between the client and this filter, Inside one between it and what is behind it.
 	Outside, Inside Codec
-	// RequestAttributes and ResponseAttributes are the names of attributes to send. The emulator knows those
-	// that follow from the exchange: request.path, url_path, query, host, scheme, method, useragent, referer and
-	// protocol.
+	// RequestAttributes and ResponseAttributes are the names of attributes to send. In the emulator, those that
+	// vary from one exchange to the next (the time, identifiers, sizes on the wire) have no meaning.
 	RequestAttributes, ResponseAttributes []string
+	// MappedRequestAttributes, if not nil, is sent in place of RequestAttributes: the attributes by names of one's
+	// own (processing_request_modifier's mapped_attribute_builder).
+	MappedRequestAttributes map[string]string
 	// AllowedHeaders and DisallowedHeaders are the exact names of forward_rules.
 	AllowedHeaders, DisallowedHeaders []string
 	// InitialMetadata is sent with each stream, beside the description of the filter that Gatehouse's

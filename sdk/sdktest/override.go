@@ -6,6 +6,8 @@ import (
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	extprocfilterv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/ext_proc/v3"
+	mappedattributesv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/http/ext_proc/processing_request_modifiers/mapped_attribute_builder/v3"
+	"google.golang.org/protobuf/types/known/anypb"
 	"google.golang.org/protobuf/types/known/structpb"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 )
@@ -25,6 +27,8 @@ type Override struct {
 	FailureModeAllow *bool
 	// Metadata are the metadata_options, nil for the filter's.
 	Metadata *MetadataOptions
+	// MappedRequestAttributes is the processing_request_modifier, nil for the filter's.
+	MappedRequestAttributes map[string]string
 }
 
 // MetadataOptions are the namespaces of dynamic metadata that the processor may write and gets to see, in
@@ -75,10 +79,23 @@ func (o *Override) proto(cluster string, pairs ...*corev3.HeaderValue) *extprocf
 	if o.Metadata != nil {
 		out.MetadataOptions = o.Metadata.proto()
 	}
+	out.ProcessingRequestModifier = modifier(o.MappedRequestAttributes)
 	if o.Service != nil {
 		out.GrpcService = grpcService(cluster, append(values(o.Service), pairs...))
 	}
 	return &extprocfilterv3.ExtProcPerRoute{Override: &extprocfilterv3.ExtProcPerRoute_Overrides{Overrides: out}}
+}
+
+// modifier has attributes sent by other names; nil if there are none.
+func modifier(mapped map[string]string) *corev3.TypedExtensionConfig {
+	if mapped == nil {
+		return nil
+	}
+	config, err := anypb.New(&mappedattributesv3.MappedAttributeBuilder{MappedRequestAttributes: mapped})
+	if err != nil {
+		panic(err) // which a message of strings has no way to be
+	}
+	return &corev3.TypedExtensionConfig{Name: "attributes", TypedConfig: config}
 }
 
 // reachable reports whether o leads to another service.

@@ -4,28 +4,43 @@ import (
 	"strconv"
 	"strings"
 
+	mappedattributesv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/http/ext_proc/processing_request_modifiers/mapped_attribute_builder/v3"
 	"google.golang.org/protobuf/types/known/structpb"
 
 	"github.com/gatehouse-proxy/gatehouse/sdk/sdktest/internal/link"
 )
 
-func (d *direction) attributeNames() []string {
-	if d.request {
-		return d.e.filter.GetRequestAttributes()
+// attributeNames are the attributes to send, by the names by which they are sent.
+func (d *direction) attributeNames() map[string]string {
+	modifier := d.e.filter.GetProcessingRequestModifier()
+	if o := d.e.route.GetOverrides().GetProcessingRequestModifier(); o != nil {
+		modifier = o
 	}
-	return d.e.filter.GetResponseAttributes()
+	mapping := new(mappedattributesv3.MappedAttributeBuilder)
+	if modifier != nil && modifier.GetTypedConfig().UnmarshalTo(mapping) == nil && d.request {
+		return mapping.GetMappedRequestAttributes()
+	}
+	names := d.e.filter.GetResponseAttributes()
+	if d.request {
+		names = d.e.filter.GetRequestAttributes()
+	}
+	out := map[string]string{}
+	for _, name := range names {
+		out[name] = name
+	}
+	return out
 }
 
 // attributes evaluates those that there are by now; others are left out, as in Envoy.
-func (d *direction) attributes(names []string) *structpb.Struct {
+func (d *direction) attributes(names map[string]string) *structpb.Struct {
 	out := &structpb.Struct{Fields: map[string]*structpb.Value{}}
-	for _, name := range names {
+	for as, name := range names {
 		value := d.e.attribute(name, d.request)
 		if fact, ok := d.e.cfg.Facts[name]; ok {
 			value = fact
 		}
 		if v, err := structpb.NewValue(value); err == nil && value != nil {
-			out.Fields[name] = v
+			out.Fields[as] = v
 		}
 	}
 	return out

@@ -55,7 +55,7 @@ func (c conform) loose(why string) conform { c.racy = why; return c }
 
 func conformanceCases() []conform {
 	var all []conform
-	for _, cases := range [][]conform{modeCases(), answerCases(), mutationCases(), overrideCases(), replyCases(), failureCases(), verbCases(), trapCases(), http1Cases(), upgradeCases(), retryCases(), chainCases(), codecCases(), routeCases(), metadataCases(), attributeCases()} {
+	for _, cases := range [][]conform{modeCases(), answerCases(), mutationCases(), overrideCases(), replyCases(), failureCases(), verbCases(), trapCases(), http1Cases(), upgradeCases(), retryCases(), chainCases(), codecCases(), routeCases(), metadataCases(), attributeCases(), bodyCases(), replyVerbCases()} {
 		all = append(all, cases...)
 	}
 	return all
@@ -186,7 +186,11 @@ func (r report) json(t *testing.T) string {
 var absent = []struct{ what, why string }{
 	{"watermarks and back-pressure over hundreds of MiB (#39514)", "the emulator takes in what fits its buffer and has no windows"},
 	{"the time that connecting takes (#41090)", "an exchange's connection is there, or nobody listens"},
-	{"http_service, processing_request_modifier, on_processing_response, emit_client_span", "nothing of them reaches a gRPC processor's code but attributes"},
+	{"http_service", "Envoy posts JSON to a server of another protocol: a gRPC processor never sees it"},
+	{"on_processing_response", "Envoy writes the answers to its filter state, once they are applied: no message and no outcome depends on it"},
+	{"emit_client_span", "a span goes from Envoy to its tracer; what the processor sees, the trace context, is there with and without"},
+	{"network_ext_proc", "a filter of connections, with a service of its own"},
+	{"a filter in the upstream's chain (#41231)", "it stands behind the router, of whose chain an exchange has none of its own"},
 	{"a second end of stream from Envoy (#46237) and a lost one (#46355)", "release 1.40 sends one; what a processor's second one does is EndTwiceFDS"},
 	{"drain messages and windows of the new flow control", "release 1.40 doesn't send them; what it makes of a processor's is under \"What nothing asked for\""},
 }
@@ -237,6 +241,7 @@ func (r report) markdown() string {
 			fmt.Fprintf(&out, "| %s | %s | %s |\n", line.Case, escape.Replace(line.Emulator), escape.Replace(actual))
 		}
 	}
+	out.WriteString(factsMarkdown())
 	out.WriteString("\n## What isn't here, and why\n\n| what | why |\n|---|---|\n")
 	for _, a := range absent {
 		fmt.Fprintf(&out, "| %s | %s |\n", a.what, a.why)

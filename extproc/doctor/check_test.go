@@ -2,6 +2,7 @@ package doctor_test
 
 import (
 	"fmt"
+	"maps"
 	"strings"
 	"testing"
 	"time"
@@ -157,15 +158,42 @@ func TestWhatIsNoConfigurationIsAnError(t *testing.T) {
 	}
 }
 
-func TestTwoFullDuplexFiltersOfOneChain(t *testing.T) {
+// TestTwoFiltersOfOneChain: which pairs may lose a body is in docs/conformance/extproc.md, "Two filters, one of
+// them late".
+func TestTwoFiltersOfOneChain(t *testing.T) {
 	t.Parallel()
-	filter := func(request, response extprocfilterv3.ProcessingMode_BodySendMode) *extprocfilterv3.ExternalProcessor {
-		return &extprocfilterv3.ExternalProcessor{ProcessingMode: &extprocfilterv3.ProcessingMode{RequestBodyMode: request, ResponseBodyMode: response}}
-	}
-	const none, duplex = extprocfilterv3.ProcessingMode_NONE, extprocfilterv3.ProcessingMode_FULL_DUPLEX_STREAMED
-	found := doctor.Chain([]*extprocfilterv3.ExternalProcessor{filter(duplex, none), filter(none, duplex), filter(duplex, duplex)})
-	if len(found) != 1 || len(found[2]) != 2 {
-		t.Errorf("%v", found)
+	const none, streamed = extprocfilterv3.ProcessingMode_NONE, extprocfilterv3.ProcessingMode_STREAMED
+	const buffered, duplex = extprocfilterv3.ProcessingMode_BUFFERED, extprocfilterv3.ProcessingMode_FULL_DUPLEX_STREAMED
+	type bodies = []extprocfilterv3.ProcessingMode_BodySendMode
+	for _, c := range []struct {
+		name string
+		of   bodies // of both directions
+		skip bool   // headers
+		want map[int]int
+	}{
+		{"two that stream", bodies{duplex, duplex}, false, map[int]int{0: 1, 1: 1}},
+		{"headers alone beside one that streams", bodies{streamed, none}, false, map[int]int{1: 1}},
+		{"headers alone on both sides of one", bodies{none, duplex, none}, false, map[int]int{0: 1, 2: 1}},
+		{"no headers", bodies{streamed, none}, true, map[int]int{}},
+		{"buffered", bodies{buffered, none}, false, map[int]int{}},
+		{"headers alone", bodies{none, none}, false, map[int]int{}},
+		{"one after the other", bodies{streamed, duplex}, false, map[int]int{}},
+	} {
+		var filters []*extprocfilterv3.ExternalProcessor
+		for _, body := range c.of {
+			mode := &extprocfilterv3.ProcessingMode{RequestBodyMode: body, ResponseBodyMode: body}
+			if c.skip {
+				mode.RequestHeaderMode, mode.ResponseHeaderMode = extprocfilterv3.ProcessingMode_SKIP, extprocfilterv3.ProcessingMode_SKIP
+			}
+			filters = append(filters, &extprocfilterv3.ExternalProcessor{ProcessingMode: mode})
+		}
+		got := map[int]int{}
+		for i, findings := range doctor.Chain(filters) {
+			got[i] = len(findings)
+		}
+		if !maps.Equal(got, c.want) {
+			t.Errorf("%s: findings %v, want %v", c.name, got, c.want)
+		}
 	}
 }
 

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
-	extprocfilterv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/ext_proc/v3"
 )
 
 // selfDescription is the initial metadata by which a filter tells Gatehouse's SDK what the protocol doesn't.
@@ -194,33 +193,4 @@ func (c *checkup) listed(n *Needs) {
 	missing(c.forwardsTyped(), n.ReadsTyped, "metadata_options.forwarding_namespaces.typed", "the namespace that the processor reads,")
 	missing(c.filter.GetRequestAttributes(), n.RequestAttributes, "request_attributes", "the attribute")
 	missing(c.filter.GetResponseAttributes(), n.ResponseAttributes, "response_attributes", "the attribute")
-}
-
-// Chain returns what contradicts itself between the filters of one chain, in their order; for each finding
-// the place of the filter that has it.
-func Chain(filters []*extprocfilterv3.ExternalProcessor) map[int][]Finding {
-	out := map[int][]Finding{}
-	for _, side := range []string{"request", "response"} {
-		first := -1
-		for i, f := range filters {
-			m := f.GetProcessingMode()
-			body := m.GetRequestBodyMode()
-			if side == "response" {
-				body = m.GetResponseBodyMode()
-			}
-			if body != duplex {
-				continue
-			}
-			if first >= 0 {
-				out[i] = append(out[i], Finding{
-					Severity: Warning, Field: "processing_mode." + side + "_body_mode",
-					Message: "two filters of one chain stream the " + side + "'s body full-duplex, and Envoy may truncate it (envoyproxy/envoy#41654)",
-					Remedy:  "run both processors in one server (sdk.Chain), or set another mode in one of them",
-				})
-				continue
-			}
-			first = i
-		}
-	}
-	return out
 }

@@ -19,9 +19,13 @@
 //
 // All body modes but GRPC, header and trailer modes, mode overrides and their rules, header and body
 // mutations with mutation rules and content-length handling, message timeouts and their extension, spurious
-// and ignored answers, immediate and streamed replies, failure modes, early close, metadata and the buffer
-// limit. Client and upstream speak HTTP/2 or, both, HTTP/1.1, with upgrades and
-// CONNECT, and the route may try again.
+// and ignored answers, immediate and streamed replies, failure modes, early close, attributes, metadata of all
+// kinds, configuration by route and virtual host, and the buffer limit. Client and upstream speak HTTP/2 or,
+// both, HTTP/1.1, with upgrades and CONNECT, and the route may try again.
+//
+// A second filter may stand behind the first ([Inner]), and Envoy's compressor and decompressor beside it
+// ([Codec]). All of them share one message and one buffer, as in Envoy: where Envoy loses a body between two
+// filters, the emulator does.
 //
 // # Timing
 //

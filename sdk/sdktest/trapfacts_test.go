@@ -22,7 +22,7 @@ func trapFacts() []chapter {
 		{"trailers that the server made up (#40046)", []string{"Traps: SynthesizedTrailersFDS"}},
 		{"bodies that don't wait for the headers' answer (#35612, #35850)", []string{"Nothing is changed: STREAMED no-wait", "Rules of overrides: with send_body_without_waiting_for_header_response", "Traps: ResponseBodyBeforeHeaderAnswer, no-wait"}},
 		{"headers in a body's answer", []string{"Answers to a request body: STREAMED, headers", "Answers to a request body: BUFFERED, headers", "Traps: HeaderMutationInStreamedBodyAnswer"}},
-		{"two filters in one chain lose a body (#41654, #43983, #47449)", []string{"Two filters, one of them late", "Two filters: FULL_DUPLEX_STREAMED, then FULL_DUPLEX_STREAMED", "extproc/doctor.TestTwoFullDuplexFiltersOfOneChain"}},
+		{"two filters in one chain lose a body (#41654, #43983, #47449)", []string{"Two filters, one of them late", "Two filters: FULL_DUPLEX_STREAMED, then FULL_DUPLEX_STREAMED", "extproc/doctor.TestTwoFiltersOfOneChain"}},
 		{"a large body with trailers (#27133)", []string{"Traps: LargeBodyWithTrailers"}},
 		{"retries send a body again (#36119, #45470)", []string{"Retries"}},
 	}}, {"Traps: modes and timeouts", []fact{

@@ -35,7 +35,7 @@ func providerFact(policy resource.Key, there bool, s discovery.State) status.Con
 	case there && s.LastError == "":
 		return status.Condition{
 			Object: policy, Type: "ResolvedRefs", True: true, Reason: "ResolvedRefs",
-			Message: fmt.Sprintf("oidc.provider: the endpoints are those of %s", s.URL),
+			Message: "oidc.provider: the endpoints are those of " + s.URL,
 		}
 	case there:
 		return status.Condition{

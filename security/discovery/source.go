@@ -125,7 +125,7 @@ func maxAge(header http.Header) time.Duration {
 	for directive := range strings.SplitSeq(strings.Join(header.Values("Cache-Control"), ","), ",") {
 		name, value, _ := strings.Cut(strings.TrimSpace(directive), "=")
 		if seconds, err := strconv.ParseUint(value, 10, 31); strings.EqualFold(name, "max-age") && err == nil && seconds > 0 {
-			return min(max(time.Duration(seconds)*time.Second, MinRefresh), MaxRefresh) //nolint:gosec // 31 bits
+			return min(max(time.Duration(seconds)*time.Second, MinRefresh), MaxRefresh)
 		}
 	}
 	return DefaultRefresh

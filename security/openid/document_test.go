@@ -28,9 +28,9 @@ func TestWhatAProviderSays(t *testing.T) {
 	}
 }
 
-// TestS50WhatAProviderMustNotSay: nobody but the issuer's own provider gets users, codes and secrets, and
+// TestS26WhatAProviderMustNotSay: nobody but the issuer's own provider gets users, codes and secrets, and
 // nobody reads them on the way.
-func TestS50WhatAProviderMustNotSay(t *testing.T) {
+func TestS26WhatAProviderMustNotSay(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct{ old, new, says string }{
 		"another issuer":         {`"issuer": "https://idp.example/realms/a"`, `"issuer": "https://idp.example/realms/b"`, "another issuer"},

@@ -82,9 +82,9 @@ func (c *checker) duration(field string, d *gatewayv1.Duration, least time.Durat
 	}
 }
 
-func (c *checker) count(field string, n *int64, least int64) {
-	if n != nil && (*n < least || *n > math.MaxUint32) {
-		c.fault(field, "%d is not between %d and %d", *n, least, uint32(math.MaxUint32))
+func (c *checker) count(field string, n *int64) {
+	if n != nil && (*n < 0 || *n > math.MaxUint32) {
+		c.fault(field, "%d is not between 0 and %d", *n, uint32(math.MaxUint32))
 	}
 }
 
@@ -126,13 +126,13 @@ func (c *checker) circuitBreaker(b *egv1alpha1.CircuitBreaker) {
 	if b == nil {
 		return
 	}
-	c.count("circuitBreaker.maxConnections", b.MaxConnections, 0)
-	c.count("circuitBreaker.maxPendingRequests", b.MaxPendingRequests, 0)
-	c.count("circuitBreaker.maxParallelRequests", b.MaxParallelRequests, 0)
-	c.count("circuitBreaker.maxParallelRetries", b.MaxParallelRetries, 0)
-	c.count("circuitBreaker.maxRequestsPerConnection", b.MaxRequestsPerConnection, 0)
+	c.count("circuitBreaker.maxConnections", b.MaxConnections)
+	c.count("circuitBreaker.maxPendingRequests", b.MaxPendingRequests)
+	c.count("circuitBreaker.maxParallelRequests", b.MaxParallelRequests)
+	c.count("circuitBreaker.maxParallelRetries", b.MaxParallelRetries)
+	c.count("circuitBreaker.maxRequestsPerConnection", b.MaxRequestsPerConnection)
 	if b.PerEndpoint != nil {
-		c.count("circuitBreaker.perEndpoint.maxConnections", b.PerEndpoint.MaxConnections, 0)
+		c.count("circuitBreaker.perEndpoint.maxConnections", b.PerEndpoint.MaxConnections)
 	}
 	if b.RetryBudget != nil {
 		if share, ok := Share(b.RetryBudget.Percent); !ok {

@@ -2,6 +2,7 @@ package extauthz_test
 
 import (
 	"context"
+	"slices"
 	"testing"
 
 	authv3 "github.com/envoyproxy/go-control-plane/envoy/service/auth/v3"
@@ -38,7 +39,7 @@ func TestAPreparedVerdictAnswersAsAnyOther(t *testing.T) {
 			"bad response":  func(v *exchange.Verdict) { v.ResponseSet = []exchange.Field{{Name: "a", Value: "\x00"}} },
 			"one removed":   func(v *exchange.Verdict) { v.Remove = []string{"x-other"} },
 			"one more set": func(v *exchange.Verdict) {
-				v.Set = append(v.Set[:len(v.Set):len(v.Set)], exchange.Field{Name: "z", Value: "1"})
+				v.Set = append(slices.Clip(v.Set), exchange.Field{Name: "z", Value: "1"})
 			},
 			"denied": func(v *exchange.Verdict) { *v = exchange.Verdict{Reason: "wrapper"} },
 		} {

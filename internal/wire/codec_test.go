@@ -58,7 +58,7 @@ func TestCodecLeavesOthersToProtobuf(t *testing.T) {
 		t.Fatal(err)
 	}
 	back := &wrapperspb.StringValue{}
-	if err := (wire.Codec{}).Unmarshal(out, back); err != nil || back.Value != "text" {
+	if err := (wire.Codec{}).Unmarshal(out, back); err != nil || back.GetValue() != "text" {
 		t.Error(back, err)
 	}
 	if _, err := (wire.Codec{}).Marshal("no message"); err == nil {

@@ -36,8 +36,9 @@ func (m *Message) Buffer() []byte {
 	if !m.codec {
 		return nil
 	}
-	m.buffer = answers.Get(0)
-	return *m.buffer
+	empty := answers.Get(0)
+	m.buffer = empty
+	return *empty
 }
 
 // ProtoReflect lets the codec find the methods that take and give the bytes.

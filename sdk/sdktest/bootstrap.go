@@ -208,7 +208,7 @@ func override(to object, name, tag string, o *Override) error {
 	if o == nil {
 		return nil
 	}
-	config, err := typed(o.proto("processor", headerValue(exchangeKey, tag)))
+	config, err := typed(o.proto(headerValue(exchangeKey, tag)))
 	to[name] = config
 	return err
 }

@@ -32,7 +32,7 @@ func (f Filter) Config(cluster string) *extprocfilterv3.ExternalProcessor {
 		RequestAttributes:                       f.RequestAttributes,
 		ResponseAttributes:                      f.ResponseAttributes,
 		ProcessingRequestModifier:               modifier(f.MappedRequestAttributes),
-		MetadataOptions:                         f.MetadataOptions.proto(),
+		MetadataOptions:                         f.options(),
 	}
 	if f.MaxMessageTimeout > 0 {
 		out.MaxMessageTimeout = durationpb.New(f.MaxMessageTimeout)

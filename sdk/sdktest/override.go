@@ -47,7 +47,7 @@ func ClusterMetadata() map[string]*structpb.Struct {
 	return map[string]*structpb.Struct{ClusterNamespace: {Fields: map[string]*structpb.Value{"zone": structpb.NewStringValue("a")}}}
 }
 
-func (o MetadataOptions) proto() *extprocfilterv3.MetadataOptions {
+func (o MetadataOptions) options() *extprocfilterv3.MetadataOptions {
 	namespaces := func(untyped, typed []string) *extprocfilterv3.MetadataOptions_MetadataNamespaces {
 		return &extprocfilterv3.MetadataOptions_MetadataNamespaces{Untyped: untyped, Typed: typed}
 	}
@@ -61,8 +61,8 @@ func (o MetadataOptions) proto() *extprocfilterv3.MetadataOptions {
 	return out
 }
 
-// proto returns o, whose other service has those pairs in addition and is the cluster of that name.
-func (o *Override) proto(cluster string, pairs ...*corev3.HeaderValue) *extprocfilterv3.ExtProcPerRoute {
+// proto returns o, whose other service is the cluster "processor" and has those pairs in addition.
+func (o *Override) proto(pairs ...*corev3.HeaderValue) *extprocfilterv3.ExtProcPerRoute {
 	switch {
 	case o == nil:
 		return nil
@@ -77,11 +77,11 @@ func (o *Override) proto(cluster string, pairs ...*corev3.HeaderValue) *extprocf
 		out.FailureModeAllow = wrapperspb.Bool(*o.FailureModeAllow)
 	}
 	if o.Metadata != nil {
-		out.MetadataOptions = o.Metadata.proto()
+		out.MetadataOptions = o.Metadata.options()
 	}
 	out.ProcessingRequestModifier = modifier(o.MappedRequestAttributes)
 	if o.Service != nil {
-		out.GrpcService = grpcService(cluster, append(values(o.Service), pairs...))
+		out.GrpcService = grpcService("processor", append(values(o.Service), pairs...))
 	}
 	return &extprocfilterv3.ExtProcPerRoute{Override: &extprocfilterv3.ExtProcPerRoute_Overrides{Overrides: out}}
 }

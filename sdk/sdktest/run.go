@@ -414,7 +414,7 @@ func (e *emulation) open(client link.End, upstream func(back link.Sender, h []li
 func (f Filter) place(conn grpc.ClientConnInterface) emulate.Place {
 	return emulate.Place{
 		Filter: f.Config("processor"), Conn: conn,
-		Route: f.Route.proto("processor"), Again: f.Again.proto("processor"), VirtualHost: f.VirtualHost.proto("processor"),
+		Route: f.Route.proto(), Again: f.Again.proto(), VirtualHost: f.VirtualHost.proto(),
 	}
 }
 

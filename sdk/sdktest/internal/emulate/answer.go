@@ -93,7 +93,7 @@ func (d *direction) letHeadersGo() {
 		d.resumeIfPaused()
 		return
 	}
-	if d.paused && !d.e.over && !(d.e.localReply && d.request) {
+	if d.paused && !d.e.over && (!d.e.localReply || !d.request) {
 		d.paused, d.stopped = false, false
 		d.passHeaders(false)
 	}

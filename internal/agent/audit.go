@@ -3,10 +3,8 @@ package agent
 import (
 	"context"
 	"log/slog"
-	"maps"
 	"strconv"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -22,9 +20,9 @@ type Audit struct {
 	count   *prometheus.CounterVec
 	seconds prometheus.Histogram
 
-	// counters are those of count that were used: to look one up by its labels costs more than a verdict.
-	counters atomic.Pointer[map[outcome]prometheus.Counter]
-	mu       sync.Mutex
+	// counters are those of count that were used, by outcome: to look one up by its labels costs more than a
+	// verdict.
+	counters sync.Map
 }
 
 // outcome is what verdicts are counted by. Reasons are constants, so there are few of each policy.
@@ -35,15 +33,17 @@ type outcome struct {
 }
 
 func (a *Audit) counter(o outcome) prometheus.Counter {
-	if known, found := (*a.counters.Load())[o]; found {
-		return known
+	if known, found := a.counters.Load(o); found {
+		return known.(prometheus.Counter) //nolint:forcetypeassert // nothing else is in the map
 	}
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	next := maps.Clone(*a.counters.Load())
-	next[o] = a.count.WithLabelValues(o.policy, strconv.FormatBool(o.allowed), o.reason)
-	a.counters.Store(&next)
-	return next[o]
+	return a.newCounter(o)
+}
+
+// newCounter is apart, so that only a counter's first use puts the outcome on the heap.
+func (a *Audit) newCounter(o outcome) prometheus.Counter {
+	counter := a.count.WithLabelValues(o.policy, strconv.FormatBool(o.allowed), o.reason)
+	a.counters.Store(o, counter)
+	return counter
 }
 
 // NewAudit returns an Audit. registerer may be nil. nameOf returns the namespace/name of the policy that a request
@@ -59,7 +59,6 @@ func NewAudit(log *slog.Logger, registerer prometheus.Registerer, nameOf func(*e
 			Buckets: []float64{1e-5, 2.5e-5, 1e-4, 2.5e-4, 1e-3, 5e-3, 2.5e-2, 0.1, 0.5, 2},
 		}),
 	}
-	a.counters.Store(&map[outcome]prometheus.Counter{})
 	if registerer != nil {
 		registerer.MustRegister(a.count, a.seconds)
 	}

@@ -47,6 +47,9 @@ type FilterInfo struct {
 	Override bool
 	// Timeout is its message_timeout, MaxTimeout its max_message_timeout.
 	Timeout, MaxTimeout time.Duration
+	// KeepAlive says that a host may ask for MaxTimeout by itself, once for each message, when a processor is
+	// about to exceed Timeout (extproc.WithKeepAlive). Without it Timeout is what it says.
+	KeepAlive bool
 	// Untyped are the namespaces that SetMetadata may write to.
 	Untyped []string
 	// Typed are the namespaces that typed metadata (extproc.SetTypedMetadata) may be written to.

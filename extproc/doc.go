@@ -71,6 +71,7 @@
 //	trailers               both trailer modes are SEND
 //	timeout=2s             message_timeout: processors get three quarters of it
 //	max-timeout=10s        max_message_timeout: what ExtendTimeout may ask for
+//	keep-alive             a slow processor may be given max-timeout without asking for it
 //	untyped=ns1,ns2        metadata_options.receiving_namespaces.untyped
 //	typed=ns3              metadata_options.receiving_namespaces.typed
 //	request-body=STREAMED  the body modes, in observability mode, also response-body

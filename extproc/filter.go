@@ -54,6 +54,8 @@ func describe(text string) (info exchange.FilterInfo, ok bool) {
 			info.Override = value == ""
 		case "mutate-all":
 			info.MutateAll = value == ""
+		case "keep-alive":
+			info.KeepAlive = value == ""
 		case "trailers":
 			info.Trailers = value == ""
 		case "request-body":

@@ -46,7 +46,7 @@ func TestASlowProcessorIsWaitedFor(t *testing.T) {
 	}
 	const wait = 2600 * time.Millisecond
 	config := strings.Replace(filter("STREAMED"), "message_timeout: 10s", "", 1) + "\n              " +
-		describing("v=1; timeout=2s; max-timeout=30s", "message_timeout: 2s\n              max_message_timeout: 30s")
+		describing("v=1; timeout=2s; max-timeout=30s; keep-alive", "message_timeout: 2s\n              max_message_timeout: 30s")
 	g := start(t, config, http.HandlerFunc(hello), func(ctx context.Context, x *exchange.Exchange) error {
 		where := x.Request.Header.Get("x-where")
 		x.Request.Header.Del("x-where")
@@ -114,12 +114,13 @@ func TestAProcessorSlowerThanTheExtensionGetsItsVerdict(t *testing.T) {
 		asked       uint64
 		least       time.Duration
 	}{
-		"extended":         {"v=1; timeout=200ms; max-timeout=2s", []extproc.Option{extproc.WithDeadline(0)}, 1, 1600 * time.Millisecond},
-		"shortened":        {"v=1; timeout=200ms; max-timeout=20s", []extproc.Option{extproc.WithDeadline(0), extproc.WithKeepAlive(2 * time.Second)}, 1, 1600 * time.Millisecond},
-		"bounded as whole": {"v=1; timeout=200ms; max-timeout=20s", []extproc.Option{extproc.WithDeadline(2 * time.Second)}, 1, 2000 * time.Millisecond},
-		"shorter deadline": {"v=1; timeout=5s; max-timeout=20s", []extproc.Option{extproc.WithDeadline(200 * time.Millisecond)}, 0, 200 * time.Millisecond},
-		"not wanted":       {"v=1; timeout=200ms; max-timeout=20s", []extproc.Option{extproc.WithDeadline(0), extproc.WithKeepAlive(0)}, 0, 150 * time.Millisecond},
-		"not allowed":      {"v=1; timeout=200ms", []extproc.Option{extproc.WithDeadline(0)}, 0, 150 * time.Millisecond},
+		"extended":         {"v=1; timeout=200ms; max-timeout=2s; keep-alive", []extproc.Option{extproc.WithDeadline(0)}, 1, 1600 * time.Millisecond},
+		"shortened":        {"v=1; timeout=200ms; max-timeout=20s; keep-alive", []extproc.Option{extproc.WithDeadline(0), extproc.WithKeepAlive(2 * time.Second)}, 1, 1600 * time.Millisecond},
+		"bounded as whole": {"v=1; timeout=200ms; max-timeout=20s; keep-alive", []extproc.Option{extproc.WithDeadline(2 * time.Second)}, 1, 2000 * time.Millisecond},
+		"shorter deadline": {"v=1; timeout=5s; max-timeout=20s; keep-alive", []extproc.Option{extproc.WithDeadline(200 * time.Millisecond)}, 0, 200 * time.Millisecond},
+		"not wanted":       {"v=1; timeout=200ms; max-timeout=20s; keep-alive", []extproc.Option{extproc.WithDeadline(0), extproc.WithKeepAlive(0)}, 0, 150 * time.Millisecond},
+		"not allowed":      {"v=1; timeout=200ms; max-timeout=20s", []extproc.Option{extproc.WithDeadline(0)}, 0, 150 * time.Millisecond},
+		"no longer time":   {"v=1; timeout=200ms; keep-alive", []extproc.Option{extproc.WithDeadline(0)}, 0, 150 * time.Millisecond},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -156,7 +157,7 @@ func TestTheDeadlineIsTold(t *testing.T) {
 	}{
 		"the server's":      {config, extproc.WithDeadline(7 * time.Second), 7 * time.Second},
 		"the filter's":      {describing("v=1; timeout=20s", config), extproc.WithDeadline(0), 15 * time.Second},
-		"with an extension": {describing("v=1; timeout=20s; max-timeout=40s", config), extproc.WithDeadline(0), 45 * time.Second},
+		"with an extension": {describing("v=1; timeout=20s; max-timeout=40s; keep-alive", config), extproc.WithDeadline(0), 45 * time.Second},
 		"none":              {config, extproc.WithDeadline(0), 0},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -81,7 +81,7 @@ const DefaultDeadline = 10 * time.Second
 func WithDeadline(d time.Duration) Option { return option(func(s *Server) { s.sweeper.limit = d }) }
 
 // WithKeepAlive bounds how much longer Envoy is asked to wait when a processor is about to exceed the filter's
-// message_timeout and the filter is known to allow it ([exchange.FilterInfo.MaxTimeout]): that is done once for
+// message_timeout and the filter is known to allow it ([exchange.FilterInfo.KeepAlive]): that is done once for
 // each message, in place of the failure verdict, which comes at three quarters of the additional time. Without
 // the option it is as long as the filter allows; with zero nothing is asked for. [WithDeadline] bounds the whole.
 func WithKeepAlive(d time.Duration) Option { return option(func(s *Server) { s.keepAlive = d }) }

@@ -76,7 +76,7 @@ func (s *stream) pressed(at int64) bool {
 // extensible reports whether Envoy can be asked to wait for longer: it takes one extension for each message,
 // of all that wait at the time.
 func (s *stream) extensible() bool {
-	if s.server.keepAlive <= 0 || s.filter.MaxTimeout < time.Millisecond || s.ended {
+	if !s.filter.KeepAlive || s.server.keepAlive <= 0 || s.filter.MaxTimeout < time.Millisecond || s.ended {
 		return false
 	}
 	some := false

@@ -91,7 +91,7 @@ const cluster = `clusters:
 
 // writeProcFilter writes the ext_proc filter for a processor with these needs.
 func writeProcFilter(out *strings.Builder, n Needs) {
-	told := []string{"v=1", "override", "timeout=" + printedTimeout, "max-timeout=" + printedMaxTimeout}
+	told := []string{"v=1", "override", "timeout=" + printedTimeout, "max-timeout=" + printedMaxTimeout, "keep-alive"}
 	if n.Routing {
 		told = append(told, "mutate-all")
 	}

@@ -103,6 +103,8 @@ func TestAnIssuerThatDescribesNothing(t *testing.T) {
 	for issuer, says := range map[string]string{
 		"http://idp.example": "spec.oidc.provider.issuer: must be https",
 		"idp.example":        "spec.oidc.provider.issuer: must be an https URL",
+		// Nothing is fetched for a policy with another fault.
+		"https://idp.example\", tokenEndpoint: \"http://idp.example/token": "spec.oidc.provider.tokenEndpoint: must be https",
 	} {
 		result := newTranslator().Translate(load(t, strings.Replace(login(""), "https://idp.example", issuer, 1)), nil)
 		if got := conditions(result); !strings.Contains(got, "Accepted=false Invalid: "+says) || len(result.Providers) != 0 {

@@ -40,7 +40,8 @@ type Security struct {
 	CSRF *CSRF
 	// OIDC is for Envoy's own filter; nil: none.
 	OIDC *OIDC
-	// Issuer is the OpenID provider whose description is needed, whether it is there or not; "": none.
+	// Issuer is the OpenID provider whose description is needed, whether it is there or not; "": none. A
+	// policy with another fault needs none.
 	Issuer     string
 	Conditions []status.Condition
 }
@@ -88,6 +89,7 @@ func SecurityRule(v *memo.View, key memo.Key) any {
 	switch {
 	case fault != "":
 		out.deny(fault)
+		out.Issuer = "" // nothing is fetched for what wouldn't be used
 	case r.awaited != "":
 		out.deny(r.awaited)
 		out.Spec.Temporary = true

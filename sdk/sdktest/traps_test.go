@@ -88,7 +88,8 @@ func bodyTraps() []conform {
 		trap("ReplaceInFDSWithBody", script{"request_headers": say(requestHeaders(replacing(wholeOf("instead"))))}.processor(), both(sdktest.FullDuplex), sdktest.Request{Body: []string{"one body"}}).
 			loose("the body is on its way when the headers are answered"),
 		trap("EmptyReplaceDropsFirstChunk", script{"response_headers": say(responseHeaders(replacing(&common{})))}.processor(), both(sdktest.FullDuplex),
-			sdktest.Request{Upstream: sdktest.Response{Body: []string{"first,", "second"}, Pace: sdktest.Together}}),
+			sdktest.Request{Upstream: sdktest.Response{Body: []string{"first,", "second"}, Pace: sdktest.Together}}).
+			loose("the body is on its way when the headers are answered"),
 		trap("GrpcModeBypass", script{}.processor(), both(sdktest.GRPC), sdktest.Request{Body: []string{"one,", "two"}, Upstream: sdktest.Response{Body: []string{"three,", "four"}}}),
 		trap("ClearBodyFalse", script{"request_body": say(requestBody(&common{BodyMutation: clearingNot()}))}.processor(), both(sdktest.Buffered), sdktest.Request{Body: []string{"one body"}}),
 	}

@@ -35,7 +35,7 @@ func (e *RealEnvoy) bootstrap() string {
 			"circuit_breakers": object{"thresholds": []any{object{"max_retries": 1000}}}, // else 3 of all exchanges' at a time
 			"typed_extension_protocol_options": object{"envoy.extensions.upstreams.http.v3.HttpProtocolOptions": object{
 				"@type":                typePrefix + "envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
-				"explicit_http_config": object{"http2_protocol_options": object{"allow_connect": true}},
+				"explicit_http_config": object{"http2_protocol_options": object{"allow_connect": true, "initial_stream_window_size": 1 << 20}},
 			}},
 			"load_assignment": object{"cluster_name": name, "endpoints": []any{object{"lb_endpoints": []any{object{
 				"endpoint": object{"address": object{"pipe": object{"path": filepath.Join(e.dir, socket)}}},

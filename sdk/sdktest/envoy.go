@@ -70,7 +70,7 @@ func Envoy(t testing.TB) *RealEnvoy {
 }
 
 func (e *RealEnvoy) openBarrier() {
-	c, err := net.Dial("unix", filepath.Join(e.dir, "barrier"))
+	c, err := (&net.Dialer{}).DialContext(e.t.Context(), "unix", filepath.Join(e.dir, "barrier"))
 	if err != nil {
 		e.t.Fatal(err)
 	}
@@ -122,8 +122,7 @@ func (e *RealEnvoy) serve() {
 	if err != nil {
 		e.t.Fatal(err)
 	}
-	server := grpc.NewServer(grpc.MaxRecvMsgSize(64 << 20))
-	server.RegisterService(service(e.dispatch), nil)
+	server := newServer(e.dispatch)
 	go func() { _ = server.Serve(processor) }()
 	e.t.Cleanup(server.Stop)
 	upstream, err := net.Listen("unix", filepath.Join(e.dir, "upstream"))
@@ -212,9 +211,9 @@ func (e *RealEnvoy) carry(ctx context.Context, t testing.TB, f Filter, serve, in
 	switch {
 	case f.Unreachable:
 		cluster = "nobody"
-	case f.Dies > 0:
+	case f.Dies > 0, f.Cold > 0:
 		cluster = fmt.Sprintf("mortal%d", e.mortals.Add(1))
-		x.serveMortal(cluster)
+		x.serveMortal(cluster, f.Cold)
 	}
 	listener, err := e.listener(x.id, f, cluster)
 	if err != nil {
@@ -228,14 +227,13 @@ func (e *RealEnvoy) carry(ctx context.Context, t testing.TB, f Filter, serve, in
 }
 
 // serveMortal listens as a processor of this exchange alone.
-func (x *envoyExchange) serveMortal(cluster string) {
+func (x *envoyExchange) serveMortal(cluster string, cold time.Duration) {
 	l, err := net.Listen("unix", filepath.Join(x.envoy.dir, cluster))
 	if err != nil {
 		x.t.Fatal(err)
 	}
-	x.mortal = grpc.NewServer(grpc.MaxRecvMsgSize(64 << 20))
-	x.mortal.RegisterService(service(x.serve), nil)
-	go func() { _ = x.mortal.Serve(l) }()
+	x.mortal = newServer(x.serve)
+	serveLater(x.ctx, x.mortal, l, cold)
 	x.t.Cleanup(x.mortal.Stop)
 }
 

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/gatehouse-proxy/gatehouse/sdk/sdktest/internal/link"
@@ -25,6 +26,9 @@ const (
 	// Interleaved keeps the request's last chunk, and its end, until the response has begun; and a response's end
 	// until the client has all before it.
 	Interleaved
+	// PingPong of a request has each chunk wait until the client has the echo of the one before: the upstream
+	// answers early, and with each chunk that it gets.
+	PingPong
 )
 
 // Request is a request, and what the upstream makes of it.
@@ -48,6 +52,12 @@ type Request struct {
 	Abort bool
 	// Patience is how long the client waits while nothing happens before it goes away; zero is ten seconds.
 	Patience time.Duration
+	// Digest has the result give length and CRC-32C of bodies in their place, and not what the processor's
+	// messages had in them: for bodies of many MiB.
+	Digest bool
+	// Sent and Answered, if not nil, count the bytes of the request's and the response's body that the proxy has
+	// taken in so far.
+	Sent, Answered *atomic.Int64
 	// Upstream is what answers; Tries is what answered the tries before.
 	Upstream Response
 	Tries    []Response
@@ -141,6 +151,26 @@ func size(body []string) (n int) {
 		n += len(chunk)
 	}
 	return n
+}
+
+// counted counts what a proxy has taken in.
+type counted struct {
+	link.Sender
+	bytes *atomic.Int64
+}
+
+func (c counted) Data(p []byte, end bool) {
+	c.Sender.Data(p, end)
+	c.bytes.Add(int64(len(p)))
+}
+
+// counting has n, which may be nil, count from 0 what goes to to.
+func counting(to link.Sender, n *atomic.Int64) link.Sender {
+	if n == nil {
+		return to
+	}
+	n.Store(0)
+	return counted{to, n}
 }
 
 // sendBody sends what follows the headers.

@@ -116,6 +116,8 @@ type Filter struct {
 	Undescribed     bool
 	// Unreachable is a processor at whose address nobody listens.
 	Unreachable bool
+	// Cold is how long the processor's server takes until it accepts its first connection.
+	Cold time.Duration
 	// Dies, if not zero, has the processor's server end with its connections once that many messages have come.
 	Dies int
 	// ReceiveLimit is the largest message, in bytes, that the processor's server receives; zero is 64 MiB.

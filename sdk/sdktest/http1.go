@@ -46,6 +46,9 @@ func (u *unwired) Data(p []byte, end bool) {
 	}
 }
 
+// Trailers don't pass Envoy over HTTP/1, unless it is told that they may.
+func (u *unwired) Trailers([]link.Field) { u.Data(nil, true) }
+
 func (u *unwired) Reset() { u.peer.Close() }
 
 // wireClient puts the wire between the client and the emulator: toward is where responses go, from where

@@ -78,6 +78,7 @@ func run(t testing.TB, processor any, f Filter, r Request, c carrier) *Result {
 			maxMessage: f.ReceiveLimit, dies: f.Dies},
 		request: r, client: newRecorder(events), asked: asked,
 	}
+	s.client.digest, s.tap.digest = r.Digest, r.Digest
 	s.client.method = r.fields()[0].Value
 	s.inner = innerTap(s.tap, f.Inner, func(p any) handler { return handlerOf(t, p) })
 	s.proxy = c(ctx, t, f, s.tap.serve, s.inner.serveInner)
@@ -86,7 +87,7 @@ func run(t testing.TB, processor any, f Filter, r Request, c carrier) *Result {
 	sent := make(chan struct{})
 	go func() {
 		defer close(sent)
-		s.send(ctx, down)
+		s.send(ctx, counting(down, r.Sent))
 	}()
 	s.wait(ctx, patience, down)
 	s.tap.request.lift()
@@ -136,12 +137,38 @@ func (s *session) send(ctx context.Context, to link.Sender) {
 			r.Body = r.Body[n-1:]
 			s.await(ctx, s.client.begun)
 		}
+		if r.Pace == PingPong {
+			r.Body = s.sendOneByOne(ctx, to, r.Body)
+		}
 		sendBody(to, r.Body, r.Trailer, r.SeparateEnd, r.Abort, r.Endless)
 	}
 	if all {
 		to.Sync()
 		s.tap.request.lift()
 	}
+}
+
+// sendOneByOne sends all chunks but the last, which it returns, and waits for the echo of each.
+func (s *session) sendOneByOne(ctx context.Context, to link.Sender, body []string) (last []string) {
+	n := 0
+	for ; len(body) > 1; body = body[1:] {
+		to.Data([]byte(body[0]), false)
+		n += len(body[0])
+		s.client.await(ctx, n)
+	}
+	return body
+}
+
+// echoEach answers each chunk of the request with itself, as it comes.
+func (s *session) echoEach(back link.Sender, upstream *recorder, r Response) {
+	back.Headers(r.fields(), false)
+	n := 0
+	for _, chunk := range s.request.Body {
+		n += len(chunk)
+		upstream.await(s.ctx, n)
+		back.Data([]byte(chunk), false)
+	}
+	sendBody(back, nil, r.Trailer, len(r.Trailer) == 0, false, false)
 }
 
 // await waits for what the client is to see, or for the end.
@@ -176,10 +203,12 @@ func (s *session) serveUpstream(back link.Sender, h []link.Field) link.End {
 	if n := len(s.tries); n < len(s.request.Tries) {
 		answer = s.request.Tries[n]
 	}
+	one.digest = s.request.Digest
 	s.tries = append(s.tries, one)
 	if len(s.tries) == 1 {
 		close(s.asked)
 	}
+	back = counting(back, s.request.Answered)
 	s.answering.Go(func() { s.respond(back, one, answer) })
 	return one
 }
@@ -199,6 +228,11 @@ func (s *session) respond(back link.Sender, upstream *recorder, r Response) {
 		defer s.tap.response.lift() // whatever else answers
 	}
 	if r.Hang {
+		return
+	}
+	if s.request.Pace == PingPong {
+		s.tap.response.lift()
+		s.echoEach(back, upstream, r)
 		return
 	}
 	if s.request.Endless && r.Early {
@@ -342,12 +376,11 @@ func emulated(ctx context.Context, t testing.TB, f Filter, serve, inner func(ss 
 func (e *emulation) processor(t testing.TB, serve func(ss grpc.ServerStream) error, unreachable bool) *grpc.ClientConn {
 	t.Helper()
 	listener := bufconn.Listen(1 << 20)
-	server := grpc.NewServer(grpc.MaxRecvMsgSize(64 << 20))
-	server.RegisterService(service(serve), nil)
+	server := newServer(serve)
 	if unreachable {
 		_ = listener.Close()
 	} else {
-		go func() { _ = server.Serve(listener) }()
+		serveLater(e.ctx, server, listener, e.filter.Cold)
 	}
 	connection, err := grpc.NewClient("passthrough:processor", grpc.WithTransportCredentials(insecure.NewCredentials()),
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(64<<20)),

@@ -89,6 +89,12 @@ func kindOf(m *incoming) string {
 	return string(field.Name())
 }
 
+// modesOf is the configuration of a processor in that mode.
+func modesOf(m mode) *extprocv3.ProtocolConfiguration {
+	body := extprocfilterv3.ProcessingMode_BodySendMode(m.BodyMode)
+	return &extprocv3.ProtocolConfiguration{RequestBodyMode: body, ResponseBodyMode: body}
+}
+
 // neutral changes nothing.
 func neutral(m *incoming, config *extprocv3.ProtocolConfiguration) *outgoing {
 	const duplex = extprocfilterv3.ProcessingMode_FULL_DUPLEX_STREAMED

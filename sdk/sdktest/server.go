@@ -4,10 +4,12 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"net"
 	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	extprocv3 "github.com/envoyproxy/go-control-plane/envoy/service/ext_proc/v3"
 	"google.golang.org/grpc"
@@ -66,6 +68,29 @@ func registered(s *extproc.Server) handler {
 	return func(ss grpc.ServerStream) error { return r.desc.Streams[0].Handler(r.impl, ss) }
 }
 
+// newServer makes a server of streams, which go to handle. Its windows have a size of their own, as grpc's
+// grow with what passes: so it doesn't depend on the exchanges before how much a processor that takes nothing
+// in has on its way.
+func newServer(handle func(ss grpc.ServerStream) error) *grpc.Server {
+	server := grpc.NewServer(grpc.MaxRecvMsgSize(64<<20), grpc.InitialWindowSize(1<<20), grpc.InitialConnWindowSize(16<<20))
+	server.RegisterService(service(handle), nil)
+	return server
+}
+
+// serveLater accepts connections of l when that time has passed, if the exchange isn't over by then.
+func serveLater(ctx context.Context, server *grpc.Server, l net.Listener, cold time.Duration) {
+	go func() {
+		timer := time.NewTimer(cold)
+		defer timer.Stop()
+		select {
+		case <-timer.C:
+			_ = server.Serve(l)
+		case <-ctx.Done():
+			_ = l.Close()
+		}
+	}()
+}
+
 // service is the ext_proc service whose streams go to handle.
 func service(handle func(ss grpc.ServerStream) error) *grpc.ServiceDesc {
 	return &grpc.ServiceDesc{
@@ -97,6 +122,7 @@ type tap struct {
 	asked             <-chan struct{} // the upstream; a response that comes before is the proxy's own
 	maxMessage        int
 	dies              int    // after so many messages
+	digest            bool   // of what passes nothing is written down
 	die               func() // ends the server
 	events            *atomic.Int64
 
@@ -149,6 +175,9 @@ func (p *tap) close(ctx context.Context) error {
 
 func (p *tap) note(f frame) {
 	p.events.Add(1)
+	if p.digest {
+		return
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.frames = append(p.frames, f)

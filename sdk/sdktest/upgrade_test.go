@@ -64,6 +64,12 @@ func upgradeCases() (all []conform) {
 				early = early.loose("a body may come before the close is seen")
 			}
 			all = append(all, early)
+			if m.BodyMode != sdktest.None {
+				forbidden := conform{group: "Upgrades", name: u.name + ", " + m.name + ", by the SDK without overrides", filter: f, request: r,
+					processor: served(sdk.ProcessorFunc(func(ctx context.Context, x *sdk.Exchange) error { return x.Finish(ctx) }))}
+				forbidden.filter.AllowModeOverride = false
+				all = append(all, forbidden)
+			}
 		}
 	}
 	return all

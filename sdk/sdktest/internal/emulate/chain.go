@@ -58,6 +58,7 @@ type passage struct {
 	out      bool // the end has gone out
 	coding   map[*codec]*coding
 	backlog  []func() // what came while it was full
+	window   window
 }
 
 // hop is a filter in the chain: where it takes in a message of either direction.
@@ -150,7 +151,7 @@ func (x *exit) finish(end bool) {
 	if x.request {
 		return
 	}
-	if s.up.out {
+	if s.up.out && s.down.whole && !s.localReply {
 		s.upstreamClosed = true // both directions have ended well
 	}
 	s.destroy()
@@ -170,6 +171,8 @@ func (s *shared) destroy() {
 		return
 	}
 	s.over = true
+	s.up.window.close()
+	s.down.window.close()
 	for _, e := range s.filters {
 		e.complete = true
 		e.request.stopTimer()

@@ -64,8 +64,22 @@ type direction struct {
 	trailersOut bool
 }
 
-// full reports whether more is kept than the buffer holds.
-func (s *shared) full(p *passage) bool { return len(p.buffer) > s.cfg.BufferLimit && !s.over }
+// full reports whether more waits than the buffers hold: with the manager, for the processors' answers, or
+// for their receiving it.
+func (s *shared) full(p *passage) bool {
+	most := len(p.buffer)
+	for _, e := range s.filters {
+		if e.stream != nil {
+			most = max(most, e.stream.unsent)
+		}
+		for _, d := range []*direction{&e.request, &e.response} {
+			if d.passage == p && d.mode == modeStreamed {
+				most = max(most, d.queued())
+			}
+		}
+	}
+	return most > s.cfg.BufferLimit && !s.over
+}
 
 // catchUp takes in what had to wait.
 func (s *shared) catchUp(p *passage) {

@@ -78,6 +78,8 @@ func Start(ctx context.Context, cfg Config) *Emulator {
 	maps.Copy(s.metadata, cfg.Metadata)
 	maps.Copy(s.typedMetadata, cfg.TypedMetadata)
 	s.inbox.init()
+	s.up.window.init(cfg.BufferLimit)
+	s.down.window.init(cfg.BufferLimit)
 	s.addCodec(cfg.Outside)
 	e := s.add(cfg.Filter)
 	s.addCodec(cfg.Inside)

@@ -17,11 +17,13 @@ type entry struct {
 // put hands an event to the exchange, unless it is of a try that is over.
 func (n *entry) put(event func()) {
 	n.s.inbox.put(func() {
-		if n.request || n.try == n.s.try {
+		if n.current() {
 			event()
 		}
 	})
 }
+
+func (n *entry) current() bool { return n.request || n.try == n.s.try }
 
 func (n *entry) Headers(h []link.Field, end bool) {
 	n.put(func() {
@@ -37,9 +39,11 @@ func (n *entry) Data(p []byte, end bool) {
 	if len(p) == 0 && !end {
 		return // the codec takes no notice of it
 	}
+	at := n.s.passage(n.request)
+	at.window.take(len(p))
 	n.take(func() {
-		if n.open() {
-			at := n.s.passage(n.request)
+		at.window.give(len(p))
+		if n.current() && n.open() {
 			at.whole, at.ended = end, end
 			at.size += len(p)
 			n.s.entrance(n.request).Data(p, end)
@@ -49,7 +53,7 @@ func (n *entry) Data(p []byte, end bool) {
 
 // take handles an event of the message, or keeps it as long as the chain is full: Envoy doesn't read on.
 func (n *entry) take(event func()) {
-	n.put(func() {
+	n.s.inbox.put(func() {
 		p := n.s.passage(n.request)
 		if n.s.full(p) || len(p.backlog) > 0 {
 			p.backlog = append(p.backlog, event)
@@ -61,7 +65,7 @@ func (n *entry) take(event func()) {
 
 func (n *entry) Trailers(h []link.Field) {
 	n.take(func() {
-		if n.open() {
+		if n.current() && n.open() {
 			p := n.s.passage(n.request)
 			p.whole, p.ended, p.trailed = true, true, true
 			p.trailers = append([]link.Field{}, h...)

@@ -20,6 +20,7 @@ type stream struct {
 	cancel context.CancelFunc
 	outbox queue[*processingRequest]
 	gone   bool // closed from this side
+	unsent int  // bytes of bodies; the exchange's goroutine's
 
 	mu     sync.Mutex
 	client grpc.BidiStreamingClient[processingRequest, processingResponse]
@@ -47,8 +48,13 @@ func (e *Emulator) send(d *direction, m *processingRequest) {
 		e.open()
 	}
 	e.count("stream_msgs_sent")
+	e.stream.unsent += bodySize(m)
 	e.stream.outbox.put(m)
 	_ = d
+}
+
+func bodySize(m *processingRequest) int {
+	return len(m.GetRequestBody().GetBody()) + len(m.GetResponseBody().GetBody())
 }
 
 func (e *Emulator) open() {
@@ -97,6 +103,9 @@ func (s *stream) run(ctx context.Context) {
 		if client.Send(m) != nil {
 			break // the receiver learns why
 		}
+		if n := bodySize(m); n > 0 {
+			s.e.inbox.put(func() { s.unsent -= n })
+		}
 	}
 	_ = client.CloseSend()
 	time.AfterFunc(s.patience(), s.cancel)
@@ -142,6 +151,22 @@ func (e *Emulator) closeStream() {
 	e.stream, s.gone = nil, true
 	e.count("streams_closed")
 	s.outbox.close()
+	if !s.opened() { // which may take as long as connecting does
+		time.AfterFunc(openPatience, func() {
+			if !s.opened() {
+				s.cancel()
+			}
+		})
+	}
+}
+
+// openPatience is how long the stream of an exchange that is over may go on trying to open.
+const openPatience = time.Second
+
+func (s *stream) opened() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.client != nil
 }
 
 // finishStream closes the stream because nothing more is to be asked.

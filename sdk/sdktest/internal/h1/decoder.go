@@ -30,14 +30,13 @@ const (
 type Decoder struct {
 	// Broken, if there is one, is called when what came is no HTTP, after which nothing is read.
 	Broken func()
-	// Proxy takes the end of a connection for what breaks off what was upgraded, as Envoy does; it is how it
-	// ends, else.
+	// Proxy drops trailers, and takes the end of a connection for what breaks off what was upgraded, as Envoy
+	// does; it is how that ends, else.
 	Proxy bool
 
 	to       link.End
 	accept   func(h []link.Field) link.End // of requests: gives to
 	method   func() string                 // of responses: what the request's was
-	trailers bool                          // are told of
 	phase    phase
 	in       []byte
 	left     int
@@ -102,7 +101,7 @@ func (d *Decoder) step() bool {
 			d.broken()
 			return false
 		}
-		if d.left, d.phase = int(n), chunkData; n == 0 { //nolint:gosec // 31 bits
+		if d.left, d.phase = int(n), chunkData; n == 0 {
 			d.phase = trailer
 		}
 		return true
@@ -174,7 +173,7 @@ func (d *Decoder) trailer() bool {
 		name, value, _ := strings.Cut(line, ":")
 		d.trailing = append(d.trailing, link.Field{Name: strings.ToLower(name), Value: strings.TrimSpace(value)})
 		return true
-	case len(d.trailing) > 0 && d.trailers:
+	case len(d.trailing) > 0 && !d.Proxy:
 		d.flush()
 		d.phase = over
 		d.to.Trailers(d.trailing)
@@ -250,11 +249,9 @@ func firstLine(line string) []link.Field {
 // framing says how the body of a message is delimited (RFC 9112 section 6.3). over is none.
 func (d *Decoder) framing(h []link.Field) phase {
 	status, isResponse := link.Get(h, ":status")
-	method := ""
+	method, _ := link.Get(h, ":method")
 	if isResponse {
 		method = d.method()
-	} else {
-		method, _ = link.Get(h, ":method")
 	}
 	switch {
 	case Upgraded(h, method):

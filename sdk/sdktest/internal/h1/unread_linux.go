@@ -3,11 +3,12 @@ package h1
 import (
 	"net"
 	"syscall"
-	"unsafe"
+
+	"golang.org/x/sys/unix"
 )
 
 // unread is how many bytes the peer of a Unix socket hasn't read yet, 0 of one that is closed.
-func unread(c net.Conn) (n int32) {
+func unread(c net.Conn) (n int) {
 	s, ok := c.(syscall.Conn)
 	if !ok {
 		return 0
@@ -17,7 +18,7 @@ func unread(c net.Conn) (n int32) {
 		return 0
 	}
 	err = raw.Control(func(fd uintptr) {
-		if _, _, errno := syscall.Syscall(syscall.SYS_IOCTL, fd, syscall.TIOCOUTQ, uintptr(unsafe.Pointer(&n))); errno != 0 {
+		if n, err = unix.IoctlGetInt(int(fd), unix.TIOCOUTQ); err != nil {
 			n = 0
 		}
 	})

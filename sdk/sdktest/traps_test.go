@@ -146,7 +146,7 @@ func orderTraps() []conform {
 	noWait := both(sdktest.Streamed)
 	noWait.NoWait = true
 	bodyFirst := script{"response_headers": none, "response_body": say(responseBody(&common{}), responseHeaders(nil))}
-	lateRequest := script{"request_body": none, "response_headers": say(requestBody(chunkOf("late", true)), responseHeaders(nil))}
+	lateRequest := script{"request_body": none, "response_headers": say(requestBody(chunkOf("answered", false)), responseHeaders(nil))}
 	stashed := script{"response_headers": none}
 	stashing := both(sdktest.Streamed)
 	stashing.MessageTimeout = time.Second
@@ -156,7 +156,7 @@ func orderTraps() []conform {
 		trap("ResponseBodyBeforeHeaderAnswer, FDS", bodyFirst.processor(), both(sdktest.FullDuplex), sdktest.Request{Upstream: sdktest.Response{Body: []string{"x"}}}).loose("the answer that comes too late"),
 		trap("ResponseBodyBeforeHeaderAnswer, no-wait", bodyFirst.processor(), noWait, sdktest.Request{Upstream: sdktest.Response{Body: []string{"x"}}}).loose("the answer that comes too late"),
 		trap("ResponseHeadersBeforeRequestEndFDS", lateRequest.processor(), both(sdktest.FullDuplex),
-			sdktest.Request{Body: []string{"question"}, Upstream: sdktest.Response{Early: true, Hang: false, Body: []string{"answer"}}}).loose("both directions at once"),
+			sdktest.Request{Body: []string{"question", "more"}, Pace: sdktest.PingPong}).loose("both directions at once"),
 		trap("StashedResponseHeadersTimeOut", stashed.processor(), stashing, sdktest.Request{Upstream: sdktest.Response{Body: []string{"x"}}}),
 		trap("StashedResponseHeadersInFDS", script{"response_headers": slowly(500*time.Millisecond, say(responseHeaders(nil)))}.processor(), duplexStash,
 			sdktest.Request{Upstream: sdktest.Response{Body: []string{"x"}}}),

@@ -180,6 +180,7 @@ func oddities(p ports) []routing.Request {
 		get("/api", exchange.Field{Name: "x_version", Value: "two"}),
 		get("/api", exchange.Field{Name: "x-version", Value: "two,three"}), get("/api/%2e%2e;/exact"), get("/api/x;y/../exact"), get("/api/..;"),
 		get("/api/.;x/y"), get("/api/...;/e"), get("/api/[x]"), get("/api/%7e%41%2a%2E"), get("/api/;.."), get("/api/x;/../e"), get("/api/%20x"),
+		get("/api/%%370"), get("/api%%2fv1"), get("/%%361pi"),
 		get("/api/v1/`\"<>"), get(`/api\..\exact`), get("/api?a=/../b"), get("/api?q=7%"), get("/api?q=%37"), get("/api?&q=7"),
 		get("/api?Q=7"), get("/api?q"), get("/api?q=7;x"), get("/api?%71=7"), get("/api?x=1&q=7"),
 		get("/api", exchange.Field{Name: "content-type", Value: "application/grpc"}),

@@ -25,13 +25,16 @@ func segments(path string) ([]string, error) {
 	}
 	parts := strings.Split(path[1:], "/")
 	for i, part := range parts {
-		part, _, parameters := strings.Cut(part, ";")
-		if parameters && part == "" && i < len(parts)-1 {
+		part, parameters, parametrised := strings.Cut(part, ";")
+		if parametrised && part == "" && i < len(parts)-1 {
 			return nil, ErrAmbiguous
 		}
-		decoded, err := url.PathUnescape(part)
-		if err != nil || decoded == "." || decoded == ".." || !printable(decoded) || strings.ContainsAny(decoded, `/\`) {
+		decoded, err := unescape(part)
+		if err != nil || decoded == "." || decoded == ".." {
 			return nil, ErrAmbiguous
+		}
+		if _, err := unescape(parameters); err != nil { // to some servers they are part of the segment
+			return nil, err
 		}
 		// An encoded semicolon is decoded by some servers before they look for parameters.
 		if before, _, found := strings.Cut(decoded, ";"); found && (before == "." || before == ".." || before == "" && i < len(parts)-1) {
@@ -40,6 +43,15 @@ func segments(path string) ([]string, error) {
 		parts[i] = decoded
 	}
 	return parts, nil
+}
+
+// unescape decodes what is within a segment: neither a broken escape nor another segment hides in it.
+func unescape(text string) (string, error) {
+	decoded, err := url.PathUnescape(text)
+	if err != nil || !printable(decoded) || strings.ContainsAny(decoded, `/\`) {
+		return "", ErrAmbiguous
+	}
+	return decoded, nil
 }
 
 // parameters parses a query into every value of every name, in order.

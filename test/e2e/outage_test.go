@@ -112,8 +112,8 @@ func TestAuthorizerKilled(t *testing.T) {
 	slowest := o.open.slowest(back)
 	t.Logf("after an outage of %v: first verdict %v after the socket's return, in sync after %v; the slowest open answer took %v",
 		length, verdict, inSync, slowest)
-	// A busy machine is slow for open routes too.
-	if verdict > 50*time.Millisecond+slowest || inSync > time.Second+slowest {
+	// A busy machine is slow for open routes too; a verdict takes two processes of it, they take one.
+	if verdict > 50*time.Millisecond+2*slowest || inSync > time.Second+2*slowest {
 		t.Errorf("first verdict after %v, in sync after %v", verdict, inSync)
 	}
 	o.check(t, gone, back)

@@ -65,7 +65,10 @@ const authzFilter = `- name: envoy.filters.http.ext_authz
   typed_config:
     "@type": type.googleapis.com/envoy.extensions.filters.http.ext_authz.v3.ExtAuthz
     transport_api_version: V3
-    grpc_service: {envoy_grpc: {cluster_name: extension}, timeout: 1s}
+    grpc_service:
+      envoy_grpc: {cluster_name: extension}
+      timeout: 1s
+      retry_policy: {retry_on: "refused-stream,connect-failure", num_retries: 2} # what no server has seen
     encode_raw_headers: true # else repeated headers come joined, and some bytes as "!"
     include_peer_certificate: true
     status_on_error: {code: 503}
@@ -106,6 +109,7 @@ func writeProcFilter(out *strings.Builder, n Needs) {
     "@type": type.googleapis.com/envoy.extensions.filters.http.ext_proc.v3.ExternalProcessor
     grpc_service:
       envoy_grpc: {cluster_name: extension}
+      retry_policy: {retry_on: "refused-stream,connect-failure", num_retries: 2} # what no server has seen
       initial_metadata: [{key: x-gatehouse-extproc, value: %q}] # what the protocol doesn't tell the server
     message_timeout: %s
     max_message_timeout: %s

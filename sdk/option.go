@@ -88,7 +88,9 @@ func WithAuthorizer(opts ...extauthz.Option) ServerOption {
 // WithTakeover has the server take a Unix socket over from another that still serves it, such as its former
 // version: new connections come to it once it is ready, after the warm-up, and at no time is there nobody to
 // connect to. The other one keeps the connections that it has until it is told to stop; that it drains then
-// (GOAWAY) has Envoy connect to the new one. Without the option a socket in use is an error, so that a server
+// (GOAWAY) has Envoy connect to the new one. A stream that Envoy opens in the very moment of the GOAWAY it refuses
+// itself; a retry_policy of the filter's grpc_service with retry_on "refused-stream,connect-failure", which
+// [EnvoyConfig] prints, opens it again at the new server, and then no request fails. Without the option a socket in use is an error, so that a server
 // that is started twice by mistake is noticed. It doesn't matter to a TCP address.
 func WithTakeover() ServerOption { return serverOption(func(s *settings) { s.takeover = true }) }
 

@@ -67,6 +67,7 @@ func Serve(ctx context.Context, addr string, p any, opts ...ServerOption) error 
 	go func() { failed <- server.grpc.Serve(listener) }()
 	if err := s.untilDone(ctx, server, listener.Addr().String(), failed); err != nil {
 		server.grpc.Stop()
+		_ = listener.Close() // by us if the server hadn't come to it yet; a second time harms nothing
 		return fmt.Errorf("serve %s: %w", addr, err)
 	}
 	s.log.InfoContext(ctx, "draining", "limit", s.drain)

@@ -11,6 +11,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -19,6 +20,10 @@ import (
 	"github.com/gatehouse-proxy/gatehouse/internal/envoytest"
 	"github.com/gatehouse-proxy/gatehouse/sdk"
 )
+
+// retrying is bootstrap with what [sdk.WithTakeover] says of Envoy.
+var retrying = strings.ReplaceAll(bootstrap, "grpc_service: {",
+	`grpc_service: {retry_policy: {retry_on: "refused-stream,connect-failure", num_retries: 2}, `)
 
 // TestASocketIsTakenOverThroughEnvoy: versions follow one another on one path while requests come, and none of
 // these fails.
@@ -32,7 +37,7 @@ func TestASocketIsTakenOverThroughEnvoy(t *testing.T) {
 	socket := filepath.Join(envoytest.SocketDir(t), "s")
 	_, stop, result := serving(t, "unix:"+socket, unlocked{version(0)})
 	port := envoytest.FreePort(t)
-	envoytest.Start(t, fmt.Sprintf(bootstrap, port, upstream.Listener.Addr().(*net.TCPAddr).Port, socket))
+	envoytest.Start(t, fmt.Sprintf(retrying, port, upstream.Listener.Addr().(*net.TCPAddr).Port, socket))
 	url := fmt.Sprintf("http://127.0.0.1:%d/", port)
 	var latest atomic.Value
 	ctx, end := context.WithCancel(t.Context())

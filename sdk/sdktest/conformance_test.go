@@ -193,7 +193,7 @@ var absent = []struct{ what, why string }{
 	{"on_processing_response", "Envoy writes the answers to its filter state, once they are applied: no message and no outcome depends on it"},
 	{"emit_client_span", "a span goes from Envoy to its tracer; what the processor sees, the trace context, is there with and without"},
 	{"network_ext_proc", "a filter of connections, with a service of its own"},
-	{"a filter in the upstream's chain (#41231)", "it stands behind the router, of whose chain an exchange has none of its own"},
+	{"a filter in the upstream's chain (#41231)", "a processor meets it as it does the others; that its immediate answers reach the client is tested behind Envoy alone, by sdk.TestRepliesFromTheUpstreamsChainArrive"},
 	{"a second end of stream from Envoy (#46237) and a lost one (#46355)", "release 1.40 sends one; what a processor's second one does is EndTwiceFDS"},
 	{"drain messages and windows of the new flow control", "release 1.40 doesn't send them; what it makes of a processor's is under \"What nothing asked for\""},
 }

@@ -37,6 +37,7 @@ func trapFacts() []chapter {
 	}}, {"Traps: replies and failures", []fact{
 		{"a response without a request (#29440, #38261, #38022)", []string{"Traps: LocalReplyFirst", "Two filters, one of which answers: the outer denies a request", "extproc.TestLocalRepliesComeToThoseWhoAsk"}},
 		{"responses that the upstream's failure makes (#41769)", []string{"Traps: UpstreamResets"}},
+		{"an immediate answer of a filter behind the router (#41231)", []string{"sdk.TestRepliesFromTheUpstreamsChainArrive"}},
 		{"an immediate response in a body's phase, and after the headers (#38520)", []string{"Immediate responses: request_body", "Immediate responses: response_body"}},
 		{"an immediate response's headers in BUFFERED_PARTIAL (#23652)", []string{"Immediate responses: response_body, BUFFERED_PARTIAL"}},
 		{"gRPC callers need their status (#39795)", []string{"Replies: to gRPC", "extproc.TestGRPCCallersGetTheReplysStatus"}},

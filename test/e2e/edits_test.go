@@ -162,7 +162,7 @@ func TestAThousandEditsUnderLoad(t *testing.T) {
 		}
 		if fault := history.check(o); fault != "" {
 			if wrong++; wrong <= 10 {
-				t.Errorf("route %d, user %d, status %d: %s", o.route, o.user, o.status, fault)
+				t.Errorf("route %d, user %d, status %d after %v: %s", o.route, o.user, o.status, o.end.Sub(o.start), fault)
 			}
 		}
 	}

@@ -129,7 +129,8 @@ func (b *Body) Observe(fn func(src io.Reader) error) {
 }
 
 // Transform replaces the bytes by those that fn writes. What is said of Observe's fn holds for this one;
-// if it returns early the rest of the body is discarded. The content-length is corrected or removed.
+// if it returns early the rest of the body is discarded. The content-length is corrected
+// where the proxy holds the whole body, and else removed.
 func (b *Body) Transform(fn func(dst io.Writer, src io.Reader) error) {
 	b.detach()
 	if b.host != nil {

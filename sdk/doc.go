@@ -1,5 +1,6 @@
 // Package sdk is all that the author of an Envoy extension needs: a processor is a function that sees
-// one HTTP exchange as straight-line code, and Main makes a server of it.
+// one HTTP exchange as straight-line code, and Main makes a server of it. Its types are aliases of those in package
+// exchange, whose documentation has their methods: Exchange, Request, Response, Header, Body.
 //
 //	package main
 //

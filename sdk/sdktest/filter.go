@@ -86,7 +86,8 @@ type Filter struct {
 	DeferredClose time.Duration
 	// Mutations are the mutation_rules.
 	Mutations Rules
-	// AllowContentLength is allow_content_length_header.
+	// AllowContentLength is allow_content_length_header: with it a message whose body goes to the processor,
+	// and comes back as it was, keeps its content-length; without it Envoy removes that.
 	AllowContentLength bool
 	// RouteCache is route_cache_action: "DEFAULT" (or nothing), "CLEAR" or "RETAIN".
 	RouteCache string

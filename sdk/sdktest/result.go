@@ -66,8 +66,9 @@ type Message struct {
 	// Interim and Status are a response's.
 	Interim []int
 	Status  int
-	// Header has the header lines without those that proxies add of themselves: x-forwarded-proto, date,
-	// server, x-envoy-*.
+	// Header has the header lines without those that proxies add of themselves: x-forwarded-proto,
+	// x-request-id, date, server, x-envoy-*, whoever set them. A processor that sets one of these is tested
+	// with another name.
 	Header  http.Header
 	Body    string
 	Trailer http.Header

@@ -6,6 +6,10 @@ import (
 	"strings"
 	"testing"
 
+	route "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
+	oauth2 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/oauth2/v3"
+	"google.golang.org/protobuf/proto"
+
 	"github.com/gatehouse-proxy/gatehouse/security/openid"
 	"github.com/gatehouse-proxy/gatehouse/snapshot"
 	"github.com/gatehouse-proxy/gatehouse/translator"
@@ -109,6 +113,47 @@ func TestAnIssuerThatDescribesNothing(t *testing.T) {
 		result := newTranslator().Translate(load(t, strings.Replace(login(""), "https://idp.example", issuer, 1)), nil)
 		if got := conditions(result); !strings.Contains(got, "Accepted=false Invalid: "+says) || len(result.Providers) != 0 {
 			t.Errorf("%s: %v\n%s", issuer, result.Providers, got)
+		}
+	}
+}
+
+// TestASecretGoesWhereItsOwnEndpointTakesIt: what a provider says of its token endpoint isn't said of another.
+func TestASecretGoesWhereItsOwnEndpointTakesIt(t *testing.T) {
+	t.Parallel()
+	const issuer = "https://idp.example"
+	only := *described[issuer]
+	only.SecretInBody = true
+	for given, want := range map[string]oauth2.OAuth2Config_AuthType{
+		"": oauth2.OAuth2Config_URL_ENCODED_BODY,
+		", tokenEndpoint: 'https://tokens.example:8443/token'": oauth2.OAuth2Config_URL_ENCODED_BODY,
+		", tokenEndpoint: 'https://eu.idp.example/token'":      oauth2.OAuth2Config_BASIC_AUTH,
+	} {
+		result := newTranslator().Translate(load(t, login(given)).WithProviders(map[string]*openid.Document{issuer: &only}), nil)
+		configs := 0
+		for _, r := range result.Snapshot.Resources[snapshot.Route] {
+			config := &route.RouteConfiguration{}
+			if err := proto.Unmarshal(r.Body, config); err != nil {
+				t.Fatal(err)
+			}
+			for _, host := range config.GetVirtualHosts() {
+				for _, one := range host.GetRoutes() {
+					for _, packed := range one.GetTypedPerFilterConfig() {
+						user := &oauth2.OAuth2PerRoute{}
+						if !packed.MessageIs(user) {
+							continue
+						}
+						if err := packed.UnmarshalTo(user); err != nil {
+							t.Fatal(err)
+						}
+						if configs++; user.GetConfig().GetAuthType() != want {
+							t.Errorf("with %q: %v, want %v", given, user.GetConfig().GetAuthType(), want)
+						}
+					}
+				}
+			}
+		}
+		if configs == 0 {
+			t.Errorf("with %q: no login", given)
 		}
 	}
 }

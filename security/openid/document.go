@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/netip"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -18,6 +19,9 @@ type Document struct {
 	Issuer string
 	// AuthorizationEndpoint and TokenEndpoint are always there, EndSessionEndpoint may be "".
 	AuthorizationEndpoint, TokenEndpoint, EndSessionEndpoint string
+	// SecretInBody says that the token endpoint takes the client's secret in the body of the question only
+	// (client_secret_post), and not by basic authentication, which is what a provider takes that says nothing.
+	SecretInBody bool
 }
 
 // wellKnown is put behind an issuer without its last slash (section 4.1).
@@ -117,7 +121,15 @@ func Parse(issuer string, text []byte) (*Document, error) {
 			return nil, fmt.Errorf("%s: %w", member.name, err)
 		}
 	}
+	out.SecretInBody = secretInBody(members["token_endpoint_auth_methods_supported"])
 	return out, nil
+}
+
+// secretInBody reads the token endpoint's ways of authentication. A list that names neither way of a shared
+// secret changes nothing: providers leave out what they take.
+func secretInBody(value any) bool {
+	methods, _ := value.([]any)
+	return slices.Contains(methods, any("client_secret_post")) && !slices.Contains(methods, any("client_secret_basic"))
 }
 
 func endpoint(issuer string, value any) (string, error) {

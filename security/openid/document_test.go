@@ -73,6 +73,24 @@ func TestS26WhatAProviderMustNotSay(t *testing.T) {
 	}
 }
 
+// TestHowATokenEndpointTakesTheSecret: RFC 8414 section 2, client_secret_basic where nothing is said.
+func TestHowATokenEndpointTakesTheSecret(t *testing.T) {
+	t.Parallel()
+	for said, inBody := range map[string]bool{
+		`["openid"]`:             false, // no list of methods
+		`["client_secret_post"]`: true, `["none", "client_secret_post", {}]`: true, `["client_secret_basic"]`: false, `["client_secret_post", "client_secret_basic"]`: false,
+		`["private_key_jwt"]`: false, `[]`: false, `null`: false, `"client_secret_post"`: false, `[["client_secret_post"]]`: false,
+	} {
+		text := document
+		if said != `["openid"]` {
+			text = strings.Replace(document, `"scopes_supported": ["openid"]`, `"token_endpoint_auth_methods_supported": `+said, 1)
+		}
+		if got, err := openid.Parse(issuer, []byte(text)); err != nil || got.SecretInBody != inBody {
+			t.Errorf("%s: %+v, %v", said, got, err)
+		}
+	}
+}
+
 func TestWhereADocumentIs(t *testing.T) {
 	t.Parallel()
 	for issuer, want := range map[string]string{

@@ -115,6 +115,35 @@ func TestOIDCDiscovery(t *testing.T) {
 	}
 }
 
+// TestOIDCTokenEndpointTakesItsOwnMethod: the client's secret is sent as the provider says that it takes it.
+func TestOIDCTokenEndpointTakesItsOwnMethod(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		says   string
+		inBody bool // what the token endpoint really takes
+	}{
+		"body": {`["client_secret_post", "none"]`, true},
+		"both": {`["client_secret_post", "client_secret_basic"]`, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			idp, backend, port := newDescriber(t), gatewaytest.NewBackend(t, "b"), freePort(t)
+			idp.says(idp.URL, "/authorize")
+			idp.inBody, idp.text = test.inBody, strings.TrimSuffix(idp.text, "}")+`, "token_endpoint_auth_methods_supported": `+test.says+"}"
+			const host = "Host: app.example"
+			gatewaytest.Start(t, all(gatewayManifest(port), backendManifest("b", backend.Port), oidcSecret, hostRoute("app"),
+				policyManifest("app", fmt.Sprintf("  oidc: {provider: {issuer: %q}, clientID: shop, clientSecret: {name: oidc}}", idp.URL))))
+			gatewaytest.Await(t, at(port, "/"), http.StatusFound, host)
+			user := &browser{cookies: map[string]string{}}
+			callback := user.login(t, at(port, "/"), host)
+			a := user.get(t, strings.Replace(callback, "http://app.example", at(port, ""), 1), host)
+			if a.Status != http.StatusFound || idp.tokens != 1 {
+				t.Errorf("%d, %d tokens: %s", a.Status, idp.tokens, a.Body)
+			}
+		})
+	}
+}
+
 // loginAt says whether users are sent to that login page.
 func loginAt(t *testing.T, port int, host, page string) error {
 	t.Helper()

@@ -22,6 +22,7 @@ import (
 type provider struct {
 	URL    string
 	issuer *gatewaytest.Issuer
+	inBody bool // the client's secret is taken from the body only, else from the Authorization header only
 	mu     sync.Mutex
 	codes  map[string]url.Values // what the user came with
 	tokens int
@@ -52,12 +53,15 @@ func (p *provider) authorize(w http.ResponseWriter, r *http.Request) {
 func (p *provider) token(t *testing.T, w http.ResponseWriter, r *http.Request) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	id, secret, _ := r.BasicAuth()
+	id, secret, basic := r.BasicAuth()
+	if p.inBody && !basic {
+		id, secret = r.PostFormValue("client_id"), r.PostFormValue("client_secret")
+	}
 	code := r.PostFormValue("code")
 	came, known := p.codes[code]
 	delete(p.codes, code)
 	sum := sha256.Sum256([]byte(r.PostFormValue("code_verifier")))
-	if id != "shop" || secret != "hush" || !known || came.Get("code_challenge") != base64.RawURLEncoding.EncodeToString(sum[:]) || came.Get("redirect_uri") != r.PostFormValue("redirect_uri") {
+	if basic == p.inBody || id != "shop" || secret != "hush" || !known || came.Get("code_challenge") != base64.RawURLEncoding.EncodeToString(sum[:]) || came.Get("redirect_uri") != r.PostFormValue("redirect_uri") {
 		w.WriteHeader(http.StatusUnauthorized)
 		return
 	}

@@ -33,7 +33,7 @@ func (b *Builder) login(o *policy.OIDC) *oauth2.OAuth2PerRoute {
 			TokenFormation: &oauth2.OAuth2Credentials_HmacSecret{HmacSecret: secretByADS(cookieKey(o))},
 			CookieNames:    cookieNames(&o.Cookies), CookieDomain: o.Cookies.Domain,
 		},
-		AuthType: oauth2.OAuth2Config_BASIC_AUTH, AuthScopes: o.Scopes, Resources: o.Resources,
+		AuthType: authType(o), AuthScopes: o.Scopes, Resources: o.Resources,
 		ForwardBearerToken: o.ForwardAccessToken, UseRefreshToken: boolean(o.Refresh), DisableTokenEncryption: o.PlainTokens,
 		// Else the filter would take away what the policy's other methods ask for.
 		PreserveAuthorizationHeader: !o.ForwardAccessToken && o.ForwardIDToken != "authorization",
@@ -52,6 +52,14 @@ func (b *Builder) login(o *policy.OIDC) *oauth2.OAuth2PerRoute {
 		}
 	}
 	return &oauth2.OAuth2PerRoute{Config: c}
+}
+
+// authType is how the client's secret gets to the token endpoint.
+func authType(o *policy.OIDC) oauth2.OAuth2Config_AuthType {
+	if o.SecretInBody {
+		return oauth2.OAuth2Config_URL_ENCODED_BODY
+	}
+	return oauth2.OAuth2Config_BASIC_AUTH
 }
 
 var sameSite = map[string]oauth2.CookieConfig_SameSite{

@@ -35,6 +35,7 @@ type OIDC struct {
 	// TLSName is whom the token endpoint's certificate must be for; "": it is reached without TLS.
 	TLSName                                                  string
 	AuthorizationEndpoint, TokenEndpoint, EndSessionEndpoint string
+	SecretInBody                                             bool // the token endpoint takes it nowhere else
 	ClientID                                                 string
 	ClientSecret                                             []byte
 	Scopes, Resources                                        []string
@@ -121,6 +122,7 @@ func (r *resolver) oidcProvider(out *OIDC, spec *egv1alpha1.OIDCProvider) {
 		endpoints.AuthorizationEndpoint = cmp.Or(endpoints.AuthorizationEndpoint, described.AuthorizationEndpoint)
 		endpoints.TokenEndpoint = cmp.Or(endpoints.TokenEndpoint, described.TokenEndpoint)
 		endpoints.EndSessionEndpoint = cmp.Or(endpoints.EndSessionEndpoint, described.EndSessionEndpoint)
+		out.SecretInBody = described.SecretInBody && endpoints.TokenEndpoint == described.TokenEndpoint
 	}
 	named := len(spec.BackendRefs) > 0 || spec.BackendRef != nil
 	out.AuthorizationEndpoint, _ = r.endpoint(field+".authorizationEndpoint", endpoints.AuthorizationEndpoint, false)

@@ -3,10 +3,9 @@ package bundle
 import "errors"
 
 var (
-	errClosed = errors.New("the fetcher is closed")
-	errFiles  = errors.New("url: files can't be read here; use https")
-	errURL    = errors.New("url: must be https, http with allowPrivateAddresses, or file:///PATH")
-	errKey    = errors.New("signing.keyRef: must be a public key or certificate in PEM form, or a secret of at least 32 bytes")
+	errFiles = errors.New("url: files can't be read here; use https")
+	errURL   = errors.New("url: must be https, http with allowPrivateAddresses, or file:///PATH")
+	errKey   = errors.New("signing.keyRef: must be a public key or certificate in PEM form, or a secret of at least 32 bytes")
 	// errPrivateKey indicates a key that could also sign: whoever publishes it has lost it.
 	errPrivateKey = errors.New("signing.keyRef: it is a private key; give the public one")
 	errPacked     = errors.New("the archive is too large")

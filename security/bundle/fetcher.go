@@ -1,8 +1,6 @@
 package bundle
 
 import (
-	"cmp"
-	"context"
 	"crypto/sha256"
 	"crypto/x509"
 	"fmt"
@@ -17,6 +15,7 @@ import (
 
 	"github.com/gatehouse-proxy/gatehouse/security/config"
 	"github.com/gatehouse-proxy/gatehouse/security/internal/fetch"
+	"github.com/gatehouse-proxy/gatehouse/security/internal/poll"
 	"github.com/gatehouse-proxy/gatehouse/security/rego"
 )
 
@@ -48,14 +47,8 @@ type Options struct {
 // lives as long as the process; Close stops it.
 type Fetcher struct {
 	opts    Options
-	ctx     context.Context //nolint:containedctx // the life of the goroutines, not of a call
-	stop    context.CancelFunc
-	running sync.WaitGroup
-
 	keep    fetch.Keeper
-	mu      sync.Mutex
-	closed  bool
-	sources map[sourceKey]*source
+	sources *poll.Group[sourceKey, *source]
 }
 
 // sourceKey tells bundles apart: one URL under another key or CA is another bundle, and one that may be
@@ -70,25 +63,15 @@ type sourceKey struct {
 
 // NewFetcher returns a Fetcher without any bundle. It starts no goroutine until a policy needs one.
 func NewFetcher(opts Options) *Fetcher {
-	opts.FirstRetry = cmp.Or(opts.FirstRetry, time.Second)
-	opts.LastRetry = cmp.Or(opts.LastRetry, 30*time.Second)
-	if opts.Logger == nil {
-		opts.Logger = slog.Default()
-	}
-	ctx, stop := context.WithCancel(context.Background())
-	f := &Fetcher{opts: opts, ctx: ctx, stop: stop, keep: fetch.Keeper{Dir: opts.Keep, Extension: ".tar.gz"}, sources: map[sourceKey]*source{}}
-	f.keep.Prune(time.Now())
-	return f
+	keep := fetch.Keeper{Dir: opts.Keep, Extension: ".tar.gz"}
+	keep.Prune(time.Now())
+	return &Fetcher{opts: opts, keep: keep, sources: poll.NewGroup[sourceKey, *source](poll.Options{
+		FirstRetry: opts.FirstRetry, LastRetry: opts.LastRetry, Offline: opts.Offline, Logger: opts.Logger,
+	})}
 }
 
 // Close ends all fetching and waits for fetches under way. Bundles that were fetched stay in force.
-func (f *Fetcher) Close() {
-	f.mu.Lock()
-	f.closed = true
-	f.mu.Unlock()
-	f.stop()
-	f.running.Wait()
-}
+func (f *Fetcher) Close() { f.sources.Close() }
 
 // Offline reports whether the fetcher fetches nothing.
 func (f *Fetcher) Offline() bool { return f.opts.Offline }
@@ -110,24 +93,16 @@ func (f *Fetcher) Subscribe(policy string, spec *config.Bundle, version ast.Rego
 	case interval < minPollInterval:
 		return nil, fmt.Errorf("pollInterval: %s is less than %s", interval, minPollInterval)
 	}
-	use := &Subscription{fetcher: f, key: key, use: Use{Policy: policy}, interval: interval, changed: changed}
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if f.closed {
-		return nil, errClosed
-	}
-	s, known := f.sources[key]
-	if !known {
-		s = newSource(f, key, roots, keys)
-		f.sources[key] = s
-	}
-	use.source = s
-	s.hold(use) // before the first look, which asks the policies when the next one is due
-	if !known && !f.opts.Offline {
-		if isFile(key.url) {
-			s.look()
+	use := &Subscription{fetcher: f, key: key, use: Use{Policy: policy}, changed: changed}
+	use.source, err = f.sources.Join(key, func() *source { return newSource(f, key, roots, keys) }, func(s *source) {
+		first := s.uses.Add(use, interval) == 1
+		s.Shorten()
+		if first && isFile(key.url) && !f.opts.Offline {
+			s.LookNow()
 		}
-		f.running.Go(s.run)
+	})
+	if err != nil {
+		return nil, err
 	}
 	return use, nil
 }
@@ -185,13 +160,14 @@ func filePath(address string) string {
 
 // Subscription is one policy's use of a bundle. Safe for concurrent use.
 type Subscription struct {
-	fetcher  *Fetcher
-	key      sourceKey
-	source   *source
-	interval time.Duration
-	changed  func()
-	once     sync.Once
-	use      Use // guarded by source.mu
+	fetcher *Fetcher
+	key     sourceKey
+	source  *source
+	changed func()
+	once    sync.Once
+
+	mu  sync.Mutex
+	use Use
 }
 
 // Current returns the contents in force; nil before the first good fetch. They are immutable.
@@ -205,33 +181,32 @@ func (s *Subscription) Current() *rego.Bundle {
 // Report notes for [State] how the policy gets on: whether it has something in force, and why it can't use
 // the newest contents, nil if it does.
 func (s *Subscription) Report(inForce bool, fault error) {
-	s.source.mu.Lock()
-	defer s.source.mu.Unlock()
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	before := s.use.Fault
 	s.use.InForce, s.use.Fault = inForce, ""
 	if fault == nil {
 		return
 	}
 	if s.use.Fault = fault.Error(); s.use.Fault != before {
-		s.fetcher.opts.Logger.Warn("policy can't use its bundle as it is now", "policy", s.use.Policy, "url", s.source.name, "error", fault)
+		s.fetcher.sources.Log.Warn("policy can't use its bundle as it is now", "policy", s.use.Policy, "url", s.source.name, "error", fault)
 	}
+}
+
+func (s *Subscription) state() Use {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.use
 }
 
 // Release ends the use. It may be called more than once. changed may still be running when it returns.
 func (s *Subscription) Release() {
 	s.once.Do(func() {
-		s.fetcher.mu.Lock()
-		defer s.fetcher.mu.Unlock()
-		if s.source.drop(s) == 0 {
-			s.source.stop()
-			delete(s.fetcher.sources, s.key)
-		}
+		s.fetcher.sources.Leave(s.key, func() (left int) { return s.source.uses.Drop(s) })
 	})
 }
 
 // States returns the state of every bundle in use, sorted by URL.
 func (f *Fetcher) States() []State {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return fetch.States(f.sources, (*source).state, func(s State) string { return s.URL })
+	return poll.States(f.sources, (*source).state, func(s State) string { return s.URL })
 }

@@ -9,146 +9,88 @@ import (
 	"io"
 	"net/http"
 	"os"
-	"sync"
 	"sync/atomic"
 	"time"
 
 	opabundle "github.com/open-policy-agent/opa/v1/bundle"
 
 	"github.com/gatehouse-proxy/gatehouse/security/internal/fetch"
+	"github.com/gatehouse-proxy/gatehouse/security/internal/poll"
 )
 
-// source is one bundle and the goroutine that keeps it fresh:
-//
-//	         ┌── good ──▶ wait 80-100 % of pollInterval ──┐
-//	look ────┤                                            ├──▶ look
-//	         └── bad ───▶ wait 1, 2, 4 … 30 s ────────────┘
+// source is one bundle.
 type source struct {
+	*poll.Source
+
 	fetcher *Fetcher
 	key     sourceKey
 	name    string
 	keys    *opabundle.VerificationConfig
 	client  *http.Client
-	ctx     context.Context //nolint:containedctx // the life of the goroutine, not of a call
-	stop    context.CancelFunc
-	sooner  chan struct{} // a policy joined that asks for a shorter wait
+	uses    poll.Uses[*Subscription]
 
 	good atomic.Pointer[contents]
 
-	// These belong to look.
+	// These belong to Look.
 	etag string
 	sum  [32]byte
 	file os.FileInfo
-
-	mu               sync.Mutex
-	uses             map[*Subscription]struct{}
-	attempt, success time.Time
-	next             time.Time
-	failure          error
-	inARow           int
-	fetches, failed  uint64
 }
 
 func newSource(f *Fetcher, key sourceKey, roots *x509.CertPool, keys *opabundle.VerificationConfig) *source {
-	ctx, stop := context.WithCancel(f.ctx)
-	return &source{
-		fetcher: f, key: key, name: fetch.Shown(key.url), keys: keys, client: fetch.NewClient(roots, key.private), ctx: ctx, stop: stop,
-		sooner: make(chan struct{}, 1), uses: map[*Subscription]struct{}{},
-	}
+	s := &source{fetcher: f, key: key, name: fetch.Shown(key.url), keys: keys, client: fetch.NewClient(roots, key.private)}
+	s.Source = f.sources.NewSource(s, poll.Messages{
+		Failed: "can't get bundle", Recovered: "bundle is there again", Attrs: []any{"url", s.name},
+	})
+	return s
 }
 
-// hold adds a policy. One that asks for a shorter interval brings the next look forward.
-func (s *source) hold(use *Subscription) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.uses[use] = struct{}{}
-	if latest := s.attempt.Add(s.interval()); s.next.After(latest) {
-		s.next = latest
-		select {
-		case s.sooner <- struct{}{}:
-		default:
-		}
-	}
-}
-
-func (s *source) drop(use *Subscription) (left int) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	delete(s.uses, use)
-	return len(s.uses)
-}
-
-func (s *source) run() {
-	timer := time.NewTimer(time.Until(s.state().Next))
-	defer timer.Stop()
-	for {
-		select {
-		case <-s.ctx.Done():
-			return
-		case <-s.sooner:
-			timer.Reset(time.Until(s.state().Next))
-			continue
-		case <-timer.C:
-		}
-		if s.look() {
-			s.tell()
-		}
-		timer.Reset(time.Until(s.state().Next))
-		if s.ctx.Err() == nil && s.fetcher.opts.OnFetch != nil {
-			s.fetcher.opts.OnFetch(s.state())
-		}
-	}
-}
-
-// tell has every policy try the new contents, without the lock: that compiles modules.
-func (s *source) tell() {
-	s.mu.Lock()
-	uses := make([]*Subscription, 0, len(s.uses))
-	for use := range s.uses {
-		uses = append(uses, use)
-	}
-	s.mu.Unlock()
-	for _, use := range uses {
-		use.changed()
-	}
-}
-
-// look fetches once and reports whether there are other contents now.
-func (s *source) look() (changed bool) {
-	s.mu.Lock()
-	s.attempt = time.Now()
-	s.fetches++
-	s.mu.Unlock()
-	archive, err := s.get()
-	var fresh *contents
-	sum := sha256.Sum256(archive)
-	if err == nil && archive != nil && (s.good.Load() == nil || sum != s.sum) {
-		fresh, err = read(s.name, archive, s.keys, s.key.version)
-	}
+// Look implements [poll.Task].
+func (s *source) Look(ctx context.Context) (changed bool, err error) {
+	fresh, archive, err := s.news(ctx)
 	if err != nil {
 		s.etag, s.file = "", nil // what was refused is fetched again whole
+		return s.good.Load() == nil && s.recall(), err
 	}
 	if fresh != nil {
-		s.sum = sum
+		s.sum = sha256.Sum256(archive)
 		s.good.Store(fresh)
 	}
-	s.note(err)
-	switch {
-	case err == nil && !isFile(s.key.url):
-		s.store(fresh, archive)
-	case err != nil && s.good.Load() == nil:
-		return s.recall()
+	if !isFile(s.key.url) {
+		s.store(archive)
 	}
-	return fresh != nil
+	return fresh != nil, nil
 }
 
-// store is for the next start; that it fails harms nothing now.
-func (s *source) store(fresh *contents, archive []byte) {
-	if fresh == nil {
-		archive = nil
+// news returns the contents and their archive, nil contents if they are those in force.
+func (s *source) news(ctx context.Context) (*contents, []byte, error) {
+	archive, err := s.get(ctx)
+	if err != nil || archive == nil || s.good.Load() != nil && s.sum == sha256.Sum256(archive) {
+		return nil, nil, err
 	}
+	fresh, err := read(s.name, archive, s.keys, s.key.version)
+	return fresh, archive, err
+}
+
+// Looked implements [poll.Task]. It has every policy try new contents.
+func (s *source) Looked(changed bool) {
+	if changed {
+		for _, use := range s.uses.All() {
+			use.changed()
+		}
+	}
+	if s.fetcher.opts.OnFetch != nil {
+		s.fetcher.opts.OnFetch(s.state())
+	}
+}
+
+// Interval implements [poll.Task].
+func (s *source) Interval() time.Duration { return max(s.uses.Shortest(), minPollInterval) }
+
+// store is for the next start; that it fails harms nothing now.
+func (s *source) store(archive []byte) {
 	if err := s.fetcher.keep.Put(s.key.kept(), archive); err != nil {
-		s.fetcher.opts.Logger.Warn("can't keep bundle for the next start", "url", s.name, "error", err)
+		s.fetcher.sources.Log.Warn("can't keep bundle for the next start", "url", s.name, "error", err)
 	}
 }
 
@@ -163,51 +105,16 @@ func (s *source) recall() bool {
 		return false
 	}
 	s.good.Store(kept)
-	s.mu.Lock()
-	s.success = at
-	s.mu.Unlock()
+	s.Kept(at)
 	return true
 }
 
-// note logs only the first of several failures: a server that is down for a day is one event.
-func (s *source) note(err error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	log := s.fetcher.opts.Logger
-	if err != nil {
-		if s.inARow == 0 && s.ctx.Err() == nil {
-			log.Warn("can't get bundle", "url", s.name, "error", err)
-		}
-		s.failure = err
-		s.next = time.Now().Add(fetch.Backoff{First: s.fetcher.opts.FirstRetry, Last: s.fetcher.opts.LastRetry}.Pause(s.inARow))
-		s.inARow++
-		s.failed++
-		return
-	}
-	if s.inARow > 0 {
-		log.Info("bundle is there again", "url", s.name, "failures", s.inARow)
-	}
-	s.failure, s.inARow, s.success = nil, 0, s.attempt
-	s.next = s.attempt.Add(fetch.Early(s.interval()))
-}
-
-// interval is the shortest that a policy asks for.
-func (s *source) interval() time.Duration {
-	var shortest time.Duration
-	for use := range s.uses {
-		if shortest == 0 || use.interval < shortest {
-			shortest = use.interval
-		}
-	}
-	return max(shortest, minPollInterval)
-}
-
 // get returns the archive, nil if it is the one that was fetched last.
-func (s *source) get() ([]byte, error) {
+func (s *source) get(ctx context.Context) ([]byte, error) {
 	if isFile(s.key.url) {
 		return s.readFile()
 	}
-	request, err := http.NewRequestWithContext(s.ctx, http.MethodGet, s.key.url, nil)
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, s.key.url, nil)
 	if err != nil {
 		return nil, errURL
 	}

@@ -36,17 +36,16 @@ type Use struct {
 }
 
 func (s *source) state() State {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	state := State{URL: s.name, LastAttempt: s.attempt, LastSuccess: s.success, Next: s.next, Fetches: s.fetches, Failures: s.failed}
-	if s.failure != nil {
-		state.LastError = s.failure.Error()
+	r := s.Record()
+	state := State{
+		URL: s.name, LastSuccess: r.LastSuccess, LastAttempt: r.LastAttempt, LastError: r.LastError, Next: r.Next,
+		Fetches: r.Fetches, Failures: r.Failures,
 	}
 	if got := s.good.Load(); got != nil {
 		state.Revision = got.revision
 	}
-	for use := range s.uses {
-		state.Uses = append(state.Uses, use.use)
+	for _, use := range s.uses.All() {
+		state.Uses = append(state.Uses, use.state())
 	}
 	slices.SortFunc(state.Uses, func(a, b Use) int { return cmp.Compare(a.Policy, b.Policy) })
 	return state

@@ -1,16 +1,14 @@
 package discovery
 
 import (
-	"cmp"
-	"context"
 	"crypto/sha256"
 	"io"
 	"log/slog"
-	"slices"
 	"sync"
 	"time"
 
 	"github.com/gatehouse-proxy/gatehouse/security/internal/fetch"
+	"github.com/gatehouse-proxy/gatehouse/security/internal/poll"
 	"github.com/gatehouse-proxy/gatehouse/security/openid"
 )
 
@@ -41,76 +39,42 @@ type Documents map[string]*openid.Document
 // Fetcher keeps documents fresh. It is safe for concurrent use; Close stops it.
 type Fetcher struct {
 	opts    Options
-	ctx     context.Context //nolint:containedctx // the life of the goroutines, not of a call
-	stop    context.CancelFunc
-	running sync.WaitGroup
-
-	mu      sync.Mutex
-	closed  bool
-	sources map[string]*source // by issuer
+	sources *poll.Group[string, *source] // by issuer
+	wanting sync.Mutex                   // one list at a time
 }
 
 // NewFetcher returns a Fetcher that fetches nothing yet.
 func NewFetcher(opts Options) *Fetcher {
-	opts.FirstRetry = cmp.Or(opts.FirstRetry, time.Second)
-	opts.LastRetry = cmp.Or(opts.LastRetry, 30*time.Second)
-	if opts.Logger == nil {
-		opts.Logger = slog.Default()
-	}
 	keeper(opts.Keep).Prune(time.Now())
-	ctx, stop := context.WithCancel(context.Background())
-	return &Fetcher{opts: opts, ctx: ctx, stop: stop, sources: map[string]*source{}}
+	return &Fetcher{opts: opts, sources: poll.NewGroup[string, *source](poll.Options{
+		FirstRetry: opts.FirstRetry, LastRetry: opts.LastRetry, Logger: opts.Logger,
+	})}
 }
 
 // Close ends all fetching and waits for fetches under way, and for OnChange.
-func (f *Fetcher) Close() {
-	f.mu.Lock()
-	f.closed = true
-	f.mu.Unlock()
-	f.stop()
-	f.running.Wait()
-}
+func (f *Fetcher) Close() { f.sources.Close() }
 
 // Want says whose documents are needed: those of new issuers are fetched from now on, those of others no longer.
 // It returns what is there, without waiting. An issuer that is no URL is left out.
 func (f *Fetcher) Want(issuers []string) Documents {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	for issuer, s := range f.sources {
-		if !slices.Contains(issuers, issuer) {
-			s.stop()
-			delete(f.sources, issuer)
-		}
-	}
+	f.wanting.Lock()
+	defer f.wanting.Unlock()
+	f.sources.Retain(issuers)
 	out := Documents{}
 	for _, issuer := range issuers {
-		s := f.sources[issuer]
-		if s == nil && !f.closed {
-			s = f.begin(issuer)
-		}
-		if s == nil {
+		at, err := locate(issuer)
+		if err != nil {
 			continue
+		}
+		s, err := f.sources.Join(issuer, func() *source { return newSource(f, issuer, at) }, func(*source) {})
+		if err != nil && s == nil {
+			continue // closed, and nothing was ever there
 		}
 		if document := s.good.Load(); document != nil {
 			out[issuer] = document
 		}
 	}
 	return out
-}
-
-// begin starts to fetch, with what an earlier process has kept in force meanwhile.
-func (f *Fetcher) begin(issuer string) *source {
-	s := newSource(f, issuer)
-	if s == nil {
-		return nil
-	}
-	if document, at := kept(f.opts.Keep, issuer); document != nil {
-		s.good.Store(document)
-		s.success = at
-	}
-	f.sources[issuer] = s
-	f.running.Go(s.run)
-	return s
 }
 
 func keeper(dir string) fetch.Keeper { return fetch.Keeper{Dir: dir, Extension: ".json"} }
@@ -165,7 +129,5 @@ func (s *State) Tried() bool { return !s.Next.IsZero() }
 
 // States returns the state of every document in use, sorted by issuer.
 func (f *Fetcher) States() []State {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return fetch.States(f.sources, (*source).state, func(s State) string { return s.Issuer })
+	return poll.States(f.sources, (*source).state, func(s State) string { return s.Issuer })
 }

@@ -2,7 +2,6 @@ package jwt
 
 import (
 	"cmp"
-	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -11,6 +10,7 @@ import (
 
 	"github.com/gatehouse-proxy/gatehouse/security/config"
 	"github.com/gatehouse-proxy/gatehouse/security/internal/fetch"
+	"github.com/gatehouse-proxy/gatehouse/security/internal/poll"
 )
 
 // Defaults of a remote key set.
@@ -44,13 +44,7 @@ type FetcherOptions struct {
 // concurrent use and lives as long as the process; Close stops it.
 type Fetcher struct {
 	opts    FetcherOptions
-	ctx     context.Context //nolint:containedctx // the life of the goroutines, not of a call
-	stop    context.CancelFunc
-	running sync.WaitGroup
-
-	mu      sync.Mutex
-	closed  bool
-	sources map[sourceKey]*source
+	sources *poll.Group[sourceKey, *source]
 }
 
 // sourceKey tells key sets apart: the same URI under another CA is another server, and one that may be
@@ -64,28 +58,14 @@ type sourceKey struct {
 // NewFetcher returns a Fetcher without any key set. It starts no goroutine until a policy needs one.
 func NewFetcher(opts FetcherOptions) *Fetcher {
 	opts.Cooldown = cmp.Or(opts.Cooldown, DefaultCooldown)
-	opts.FirstRetry = cmp.Or(opts.FirstRetry, time.Second)
-	opts.LastRetry = cmp.Or(opts.LastRetry, 30*time.Second)
-	if opts.Logger == nil {
-		opts.Logger = slog.Default()
-	}
-	ctx, stop := context.WithCancel(context.Background())
-	return &Fetcher{opts: opts, ctx: ctx, stop: stop, sources: map[sourceKey]*source{}}
+	return &Fetcher{opts: opts, sources: poll.NewGroup[sourceKey, *source](poll.Options{
+		FirstRetry: opts.FirstRetry, LastRetry: opts.LastRetry, Offline: opts.Offline, Logger: opts.Logger,
+	})}
 }
 
 // Close ends all fetching and waits for fetches under way. Keys that were fetched stay usable until
 // they are too old.
-func (f *Fetcher) Close() {
-	f.mu.Lock()
-	f.closed = true
-	f.mu.Unlock()
-	f.stop()
-	f.running.Wait()
-}
-
-func (f *Fetcher) backoff() fetch.Backoff {
-	return fetch.Backoff{First: f.opts.FirstRetry, Last: f.opts.LastRetry}
-}
+func (f *Fetcher) Close() { f.sources.Close() }
 
 // register starts fetching, if nobody did yet. The first keys are on their way when it returns.
 func (f *Fetcher) register(spec *config.RemoteJWKS, data config.Data) (*lease, error) {
@@ -102,20 +82,12 @@ func (f *Fetcher) register(spec *config.RemoteJWKS, data config.Data) (*lease, e
 	if l.refresh < 0 || l.maxStale < 0 {
 		return nil, errors.New("cacheDuration and maxStale must not be negative")
 	}
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if f.closed {
-		return nil, errors.New("the fetcher is closed")
-	}
-	s, known := f.sources[key]
-	if !known {
-		s = newSource(f, key, roots)
-		f.sources[key] = s
-	}
-	l.source = s
-	s.hold(l) // before the first fetch, which asks the policies when the next one is due
-	if !known && !f.opts.Offline {
-		f.running.Go(s.run)
+	l.source, err = f.sources.Join(key, func() *source { return newSource(f, key, roots) }, func(s *source) {
+		s.leases.Add(l, l.refresh)
+		s.Shorten()
+	})
+	if err != nil {
+		return nil, err
 	}
 	return l, nil
 }
@@ -139,17 +111,12 @@ func (l *lease) current(now time.Time) *KeySet {
 	return got.keys
 }
 
-func (l *lease) unknownKid() { l.source.kickNow() }
+func (l *lease) unknownKid() { l.source.LookSoon(l.fetcher.opts.Cooldown) }
 
 // release may be called more than once.
 func (l *lease) release() {
 	l.once.Do(func() {
-		l.fetcher.mu.Lock()
-		defer l.fetcher.mu.Unlock()
-		if l.source.drop(l) == 0 {
-			l.source.stop()
-			delete(l.fetcher.sources, l.key)
-		}
+		l.fetcher.sources.Leave(l.key, func() (left int) { return l.source.leases.Drop(l) })
 	})
 }
 
@@ -175,7 +142,5 @@ func (s *State) Shown() string { return fetch.Shown(s.URI) }
 
 // States returns the state of every key set in use, sorted by URI.
 func (f *Fetcher) States() []State {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return fetch.States(f.sources, (*source).state, func(s State) string { return s.URI })
+	return poll.States(f.sources, (*source).state, func(s State) string { return s.URI })
 }

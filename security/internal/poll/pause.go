@@ -1,4 +1,4 @@
-package fetch
+package poll
 
 import (
 	"math/rand/v2"

@@ -18,6 +18,7 @@ const DefaultClockSkew = 60 * time.Second
 type provider struct {
 	name        string
 	issuer      string
+	taken       []string // the issuers of the policy's other providers, if this one names none
 	audiences   []string
 	skew        time.Duration
 	requireExp  bool
@@ -101,7 +102,7 @@ func (p *provider) claimsOf(payload string, now time.Time) (claims map[string]an
 	if claims, err = decodeObject(raw); err != nil {
 		return nil, 0, err
 	}
-	if issuer, found := claims["iss"]; p.issuer != "" && (!found || issuer != p.issuer) {
+	if !p.acceptsIssuer(claims) {
 		return nil, 0, ErrIssuer
 	}
 	if !p.acceptsAudience(claims["aud"]) {
@@ -109,6 +110,16 @@ func (p *provider) claimsOf(payload string, now time.Time) (claims map[string]an
 	}
 	notAfter, err = p.lifetime(claims, now)
 	return claims, notAfter, err
+}
+
+// acceptsIssuer compares exactly. A provider without an issuer vouches for any but those that another provider
+// of the policy has keys for (RFC 8725 section 3.8).
+func (p *provider) acceptsIssuer(claims map[string]any) bool {
+	issuer, isText := claims["iss"].(string)
+	if _, found := claims["iss"]; p.issuer == "" {
+		return isText == found && !slices.Contains(p.taken, issuer)
+	}
+	return isText && issuer == p.issuer
 }
 
 // acceptsAudience compares exactly; aud is a string or an array of strings (RFC 7519 section 4.1.3).

@@ -77,7 +77,23 @@ func Compile(spec *config.JWT, data config.Data, fetcher *Fetcher) (*Verifier, e
 			return nil, fmt.Errorf("jwt.providers[%d] %q: %w", i, spec.Providers[i].Name, err)
 		}
 	}
+	v.keepIssuersApart()
 	return v, nil
+}
+
+// keepIssuersApart tells providers without an issuer which are another's (S27).
+func (v *Verifier) keepIssuersApart() {
+	var taken []string
+	for _, p := range v.providers {
+		if p.issuer != "" {
+			taken = append(taken, p.issuer)
+		}
+	}
+	for _, p := range v.providers {
+		if p.issuer == "" {
+			p.taken = taken
+		}
+	}
 }
 
 // Close ends the fetching of keys that nobody else uses. Verify may still be called, with the keys as

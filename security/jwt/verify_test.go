@@ -154,6 +154,36 @@ func TestS27ProvidersDoNotVouchForEachOther(t *testing.T) {
 	}
 }
 
+// A provider without an issuer takes tokens of any, but none of an issuer whose keys the policy has elsewhere.
+func TestS27AProviderWithoutAnIssuerIsNotAnothers(t *testing.T) {
+	t.Parallel()
+	k := keys()
+	v, err := jwt.Compile(&config.JWT{Providers: []config.JWTProvider{
+		{Name: "any", LocalJWKS: &config.Source{Inline: keySet(t, member(t, k.ed.Public(), nil))}},
+		{Name: "b", Issuer: "https://b", LocalJWKS: &config.Source{Inline: keySet(t, member(t, k.rsa2.Public(), nil))}},
+	}}, nil, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	header := map[string]any{"alg": "EdDSA"}
+	for name, c := range map[string]struct {
+		token string
+		want  string
+	}{
+		"b's own":          {sign(t, k.rsa2, map[string]any{"alg": "RS256"}, claims(map[string]any{"iss": "https://b"})), "b"},
+		"some issuer":      {sign(t, k.ed, header, claims(map[string]any{"iss": "https://c"})), "any"},
+		"no issuer":        {sign(t, k.ed, header, map[string]any{"sub": "a"}), "any"},
+		"b in a list":      {sign(t, k.ed, header, claims(map[string]any{"iss": []string{"https://b"}})), ""},
+		"b's name":         {sign(t, k.ed, header, claims(map[string]any{"iss": "https://b"})), ""},
+		"any's name for b": {sign(t, k.rsa2, map[string]any{"alg": "RS256"}, claims(map[string]any{"iss": "https://c"})), ""},
+	} {
+		got, err := v.Verify(request(c.token))
+		if c.want == "" && !errors.Is(err, jwt.ErrInvalid) || c.want != "" && (err != nil || got.Identity.Provider != c.want) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
 func TestS30CachedTokensStillExpire(t *testing.T) {
 	t.Parallel()
 	k := keys()

@@ -74,9 +74,10 @@ func cutPrefix(value, prefix string) (string, bool) {
 		return "", false
 	}
 	rest := value[len(scheme):]
-	if rest != "" && rest[0] != ' ' {
+	if rest != "" && exchange.IsToken(rest[:1]) { // another scheme, of which this one is the beginning
 		return "", false
 	}
+	// Whatever else follows, some server takes it for the end of the scheme: the credential is there.
 	return strings.Trim(rest, " "), true
 }
 
@@ -90,6 +91,9 @@ func (p *Place) fromCookie(r *exchange.Request) (token string, found bool, err e
 		for pair := range strings.SplitSeq(line, ";") {
 			name, value, _ := strings.Cut(strings.Trim(pair, " \t"), "=")
 			if name != p.Name {
+				if elsewhere(pair, p.Name) {
+					return "", true, ErrAmbiguous
+				}
 				continue
 			}
 			if found {
@@ -99,6 +103,18 @@ func (p *Place) fromCookie(r *exchange.Request) (token string, found bool, err e
 		}
 	}
 	return token, found, nil
+}
+
+// elsewhere reports whether some servers read a cookie of the name in a pair that isn't it by RFC 6265: they trim
+// more around names than blanks, or part cookies at commas too (RFC 2965).
+func elsewhere(pair, name string) bool {
+	for part := range strings.SplitSeq(pair, ",") {
+		other, _, assigned := strings.Cut(part, "=")
+		if assigned && strings.TrimFunc(other, func(c rune) bool { return !exchange.IsToken(string(c)) }) == name {
+			return true
+		}
+	}
+	return false
 }
 
 // fromParameter splits the query by hand: what a library skips as malformed, an upstream may read.

@@ -2,6 +2,7 @@ package place
 
 import (
 	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/gatehouse-proxy/gatehouse/exchange"
@@ -38,7 +39,7 @@ func cookies(r *exchange.Request, places []Place) (kept string, changed bool) {
 			pair = strings.Trim(pair, " \t")
 			name, _, _ := strings.Cut(pair, "=")
 			switch {
-			case has(places, Cookie, name):
+			case has(places, Cookie, name), slices.ContainsFunc(places, func(p Place) bool { return p.Kind == Cookie && elsewhere(pair, p.Name) }):
 				changed = true
 			case pair != "":
 				pairs = append(pairs, pair)

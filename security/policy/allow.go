@@ -61,6 +61,7 @@ func (p *Policy) edited(r *exchange.Request, found *finding, decision *rego.Deci
 	verdict.Set = overridden(verdict.Set, decision)
 	verdict.Remove = withRemovals(p.identity.remove(r, verdict.Set), verdict.Set, removals)
 	verdict.Remove = withRemovals(verdict.Remove, verdict.Set, decision.Remove)
+	verdict.Remove = withRemovals(verdict.Remove, verdict.Set, variants(r, decision.Headers))
 	verdict.ResponseSet = p.withoutCORS(decision.ResponseHeaders)
 	verdict.Metadata = p.metadata(found.token, decision.Metadata)
 	return verdict

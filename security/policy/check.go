@@ -53,7 +53,7 @@ func (p *Policy) preflight(r *exchange.Request) exchange.Verdict {
 // decide runs the stages in their order. Rules come after authentication so that an outsider can't tell
 // allowed addresses from others by the status alone.
 func (p *Policy) decide(ctx context.Context, r *exchange.Request) exchange.Verdict {
-	if p.identity.namedByConnection(r) {
+	if len(p.identity.names) > 0 && namedByConnection(r, p.identity.has) {
 		return deny(http.StatusForbidden, ReasonConnectionNames)
 	}
 	found := p.authenticate(ctx, r)
@@ -77,6 +77,8 @@ func (p *Policy) decide(ctx context.Context, r *exchange.Request) exchange.Verdi
 		return opaFault(err)
 	case !decision.Allowed:
 		return p.opaDenies(&decision)
+	case namedByConnection(r, func(name string) bool { return contains(decision.Headers, name) }):
+		return deny(http.StatusForbidden, ReasonConnectionNames)
 	}
 	return p.allow(r, &found, &decision)
 }

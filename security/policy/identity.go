@@ -88,15 +88,27 @@ func (h *identityHeaders) misspelt(r *exchange.Request, set []exchange.Field, kn
 	return out
 }
 
-// namedByConnection reports whether the request asks proxies to drop one of the headers (RFC 9110
-// section 7.6.1): an upstream proxy that obeys would drop what the policy wrote (S17).
-func (h *identityHeaders) namedByConnection(r *exchange.Request) bool {
-	if len(h.names) == 0 || !r.Header.Has("connection") {
+// variants are the names under which this request has the written headers in another spelling (S16).
+func variants(r *exchange.Request, written []exchange.Field) (out []string) {
+	for name := range r.Header.All() {
+		for i := range written {
+			if len(name) == len(written[i].Name) && !strings.EqualFold(name, written[i].Name) && fold(name) == fold(written[i].Name) {
+				out = append(out, name)
+			}
+		}
+	}
+	return out
+}
+
+// namedByConnection reports whether the request asks proxies to drop a header that the policy writes (RFC 9110
+// section 7.6.1): an upstream proxy that obeys would drop it (S17).
+func namedByConnection(r *exchange.Request, writes func(name string) bool) bool {
+	if !r.Header.Has("connection") {
 		return false
 	}
 	for _, line := range r.Header.Values("connection") {
 		for name := range strings.SplitSeq(line, ",") {
-			if h.has(strings.Trim(name, " \t")) {
+			if writes(strings.Trim(name, " \t")) {
 				return true
 			}
 		}

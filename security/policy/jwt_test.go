@@ -152,6 +152,11 @@ func TestS28OptionalTokens(t *testing.T) {
 		"wrong issuer":      {bearer(token(t, map[string]any{"iss": "evil"})), 401},
 		"garbage":           {bearer("garbage"), 401},
 		"basic is no token": {[]string{"authorization", basicAuth("a:b")}, 200},
+		"another scheme":    {[]string{"authorization", "BearerX " + token(t, nil)}, 200},
+		"empty":             {[]string{"authorization", "Bearer"}, 401},
+		"behind a tab":      {[]string{"authorization", "Bearer\t" + token(t, nil)}, 401},
+		"behind a colon":    {[]string{"authorization", "Bearer:" + token(t, nil)}, 401},
+		"behind a blank":    {[]string{"authorization", "bearer\u00a0" + token(t, nil)}, 401},
 	} {
 		v := check(t, p, request("GET /", c.lines...))
 		if status(v) != c.want {
@@ -231,6 +236,12 @@ func TestS17ConnectionCannotDropIdentity(t *testing.T) {
 	for value, want := range map[string]int{"keep-alive": 200, "close, X-User": 403, "x_user": 403} {
 		if v := check(t, p, request("GET /", append(bearer(token(t, nil)), "Connection", value)...)); status(v) != want {
 			t.Errorf("Connection: %s: %d", value, status(v))
+		}
+	}
+	written := compile(t, &config.Policy{OPA: rego(`allow := {"allowed": true, "headers": {"X-Role": "user"}}`)})
+	for value, want := range map[string]int{"keep-alive": 200, "Upgrade, X-ROLE": 403, "x-role": 403, "x-roles": 200} {
+		if v := check(t, written, request("GET /", "Connection", value)); status(v) != want {
+			t.Errorf("Connection: %s, of a header that Rego writes: %d, want %d", value, status(v), want)
 		}
 	}
 }

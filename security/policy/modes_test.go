@@ -115,6 +115,11 @@ func TestS16HeaderSpellings(t *testing.T) {
 	if strings.Contains(removed, "idx") || strings.Contains(removed, "other") {
 		t.Errorf("too much is removed: %s", removed)
 	}
+	written := compile(t, &config.Policy{OPA: rego(`allow := {"allowed": true, "headers": {"X-Role": "user", "x_team": "a"}}`)})
+	v = check(t, written, request("GET /", "x_role", "root", "X_ROLE", "root", "x-team", "root", "x-role", "root", "x-roles", "b"))
+	if got := strings.Join(v.Remove, " "); got != "x_role x-team" {
+		t.Errorf("beside the headers that Rego writes these are removed: %s", got)
+	}
 }
 
 // hostile panics when a header is read.

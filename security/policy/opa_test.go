@@ -265,6 +265,12 @@ func TestS46BodyRulesSeeWholeBodiesOrDeny(t *testing.T) {
 		"none":              {"POST /", json, exchange.BufferedBody(nil, false), 0, 200},
 		"GET without one":   {"GET /", nil, exchange.Body{}, -1, 200},
 		"two content types": {"POST /", append(json, "content-type", "text/plain"), exchange.BufferedBody([]byte(`{"a":1}`), false), 7, 403},
+		"UTF-8, otherwise":  {"POST /", []string{"content-type", `Application/JSON;Charset="utf8"`}, exchange.BufferedBody([]byte(`{"a":1}`), false), 7, 200},
+		"UTF-7":             {"POST /", []string{"content-type", "application/json; charset=utf-7"}, exchange.BufferedBody([]byte(`{"+AGEAZABtAGkAbg-":true}`), false), 24, 403},
+		"IBM037":            {"POST /", []string{"content-type", "application/x-www-form-urlencoded; charset=ibm037"}, exchange.BufferedBody([]byte("%81%84%94%89%95=1"), false), 17, 403},
+		"compressed":        {"POST /", append(json, "content-encoding", "deflate"), exchange.BufferedBody([]byte(`{"a":1}`), false), 7, 403},
+		"said so twice":     {"POST /", append(json, "content-encoding", "identity", "content-encoding", "br"), exchange.BufferedBody([]byte(`{"a":1}`), false), 7, 403},
+		"not compressed":    {"POST /", append(json, "content-encoding", "Identity"), exchange.BufferedBody([]byte(`{"a":1}`), false), 7, 200},
 		"form":              {"POST /", []string{"content-type", "application/x-www-form-urlencoded"}, exchange.BufferedBody([]byte(`admin=1`), false), 7, 403},
 	} {
 		plain := request(c.line, c.lines...)

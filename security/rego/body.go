@@ -38,7 +38,7 @@ func (b *builder) body(o *object) {
 // rule match what the upstream doesn't get.
 func (b *builder) bodyText(*reads) *ast.Term {
 	raw, err := b.bytes()
-	if err == nil && !validText(string(raw)) {
+	if err == nil && (!validText(string(raw)) || len(raw) > 0 && b.encoded()) {
 		err = ErrAmbiguous
 	}
 	if err != nil {
@@ -66,7 +66,7 @@ func (b *builder) bytes() ([]byte, error) {
 }
 
 // parsed reads JSON and forms, as opa-envoy-plugin does; other types have no parsed_body. A body that
-// isn't what its type says is refused.
+// isn't what its type says, or is in another encoding than the upstream is told, is refused.
 func (b *builder) parsed(raw []byte) *ast.Term {
 	if len(raw) == 0 {
 		return nil
@@ -75,18 +75,23 @@ func (b *builder) parsed(raw []byte) *ast.Term {
 	if lines > 1 {
 		return b.fail(ErrAmbiguous)
 	}
-	kind, _, err := mime.ParseMediaType(text)
+	kind, options, err := mime.ParseMediaType(text)
 	if err != nil && text != "" {
 		return b.fail(ErrAmbiguous)
 	}
+	isJSON := kind == "application/json" || strings.HasPrefix(kind, "application/") && strings.HasSuffix(kind, "+json")
+	isForm := kind == "application/x-www-form-urlencoded"
+	if charset := options["charset"]; (isJSON || isForm) && (b.encoded() || charset != "" && !strings.EqualFold(strings.Replace(charset, "-", "", 1), "utf8")) {
+		return b.fail(ErrAmbiguous)
+	}
 	switch {
-	case kind == "application/json", strings.HasPrefix(kind, "application/") && strings.HasSuffix(kind, "+json"):
+	case isJSON:
 		decoded, err := strictjson.Decode(raw, maxBodyDepth)
 		if err != nil {
 			return b.fail(ErrAmbiguous)
 		}
 		return b.value(decoded)
-	case kind == "application/x-www-form-urlencoded":
+	case isForm:
 		value, err := parameters(string(raw))
 		if err != nil {
 			return b.fail(ErrAmbiguous)
@@ -94,6 +99,13 @@ func (b *builder) parsed(raw []byte) *ast.Term {
 		return ast.NewTerm(value)
 	}
 	return nil
+}
+
+// encoded reports whether the upstream may see another text than these bytes: it decodes what is said to be
+// compressed, and compressed bytes can be made to look like JSON or a form.
+func (b *builder) encoded() bool {
+	coding, lines := b.r.Header.Lookup("content-encoding")
+	return lines > 1 || lines == 1 && !strings.EqualFold(strings.Trim(coding, " \t"), "identity")
 }
 
 func (b *builder) value(decoded any) *ast.Term {

@@ -49,6 +49,8 @@ backends that only take notes, and must come to the same results. CASES are file
       requestHeaders: {x-user: null}   # what the backend gets; null: not there
       responseHeaders: {access-control-allow-origin: "https://app.example"}
 
+A request with http2: true goes by HTTP/2; expect.grpcStatus is what a gRPC client gets.
+
 A JSON file holds recorded CheckRequests of ext_authz instead, which expect nothing: with --shadow
 they show what another version of the policies would change. At the end it names the policies and
 rules that no case has reached. The exit code is 1 if a case fails or something would change.`,

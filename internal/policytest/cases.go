@@ -32,6 +32,7 @@ type Request struct {
 	Headers map[string]Texts `json:"headers"`
 	From    string           `json:"from"` // the client's address; default 127.0.0.1
 	Body    string           `json:"body"`
+	HTTP2   bool             `json:"http2"` // by HTTP/2, as gRPC is; default HTTP/1.1
 }
 
 // Expect is what must become of a request. What isn't set isn't compared.
@@ -41,6 +42,9 @@ type Expect struct {
 	Verdict string `json:"verdict"`
 	// Status is what the client gets; of an allowed request it is the backend's.
 	Status int `json:"status"`
+	// GRPCStatus is what a gRPC client gets, whose status is 200: 16 unauthenticated, 7 denied, 14 unavailable. Of
+	// an allowed request it is the backend's.
+	GRPCStatus *int `json:"grpcStatus"`
 	// Reason is the policy engine's, Policy the SecurityPolicy in force and Route the route, both
 	// NAMESPACE/NAME. A real Envoy doesn't tell them, so they are compared in process only.
 	Reason string `json:"reason"`
@@ -163,7 +167,7 @@ func publicURL(url string) string {
 
 // request is the form that the engine takes.
 func (c *Case) request() *explain.Request {
-	out := &explain.Request{Method: c.Request.Method, URL: c.Request.URL, From: c.Request.From, Body: []byte(c.Request.Body)}
+	out := &explain.Request{Method: c.Request.Method, URL: c.Request.URL, From: c.Request.From, Body: []byte(c.Request.Body), HTTP2: c.Request.HTTP2}
 	if out.Method == "" {
 		out.Method = http.MethodGet
 	}

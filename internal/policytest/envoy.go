@@ -1,20 +1,15 @@
 package policytest
 
 import (
-	"bufio"
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net"
-	"net/http"
 	"net/netip"
 	"os"
 	"path/filepath"
 	"strconv"
-	"strings"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -145,51 +140,12 @@ func (e *Envoy) Run(ctx context.Context, r *explain.Request) (*Result, error) {
 		return nil, err
 	}
 	e.echo.forget()
-	status, header, err := e.send(ctx, request, e.ports[at], r.Body)
+	got, err := send(ctx, request, e.ports[at], r.Body, r.HTTP2)
 	if err != nil {
-		return nil, fmt.Errorf("%s %s: %w", r.Method, r.URL, err)
+		return nil, fmt.Errorf("%s %s: %w", r.Method, publicURL(r.URL), err)
 	}
 	seen := e.echo.last()
-	return &Result{Verdict: verdictOf(seen != nil, status, header.Get("Grpc-Status")), Status: status, Upstream: seen, Response: header}, nil
-}
-
-// send writes a request byte for byte: a library would change paths and headers that are the point of a
-// case.
-func (e *Envoy) send(ctx context.Context, r *routing.Request, port int, body []byte) (status int, header http.Header, err error) {
-	conn, err := (&net.Dialer{Timeout: 10 * time.Second}).DialContext(ctx, "tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
-	if err != nil {
-		return 0, nil, err
-	}
-	defer func() { _ = conn.Close() }()
-	_ = conn.SetDeadline(time.Now().Add(30 * time.Second))
-	family, own := "TCP4", "127.0.0.1"
-	if r.Peer.Is6() && !r.Peer.Is4In6() {
-		family, own = "TCP6", "::1"
-	}
-	if _, err := fmt.Fprintf(conn, "PROXY %s %s %s 40000 %d\r\n", family, r.Peer.Unmap(), own, r.Port); err != nil {
-		return 0, nil, err
-	}
-	if r.TLS {
-		// The certificate is checked by clients, not by policies.
-		secure := tls.Client(conn, &tls.Config{ServerName: r.ServerName, InsecureSkipVerify: true, NextProtos: []string{"http/1.1"}}) //nolint:gosec // see above
-		if err := secure.HandshakeContext(ctx); err != nil {
-			return 0, nil, err
-		}
-		conn = secure
-	}
-	var head strings.Builder
-	fmt.Fprintf(&head, "%s %s HTTP/1.1\r\nHost: %s\r\n", r.Method, r.Path, r.Authority)
-	for _, f := range r.Header {
-		fmt.Fprintf(&head, "%s: %s\r\n", f.Name, f.Value)
-	}
-	if _, err := io.WriteString(conn, head.String()+"\r\n"+string(body)); err != nil {
-		return 0, nil, err
-	}
-	response, err := http.ReadResponse(bufio.NewReader(conn), &http.Request{Method: r.Method})
-	if err != nil {
-		return 0, nil, err
-	}
-	defer func() { _ = response.Body.Close() }()
-	_, err = io.Copy(io.Discard, response.Body)
-	return response.StatusCode, response.Header, err
+	return &Result{
+		Verdict: verdictOf(seen != nil, got.status, got.grpcStatus), Status: got.status, GRPCStatus: got.grpcStatus, Upstream: seen, Response: got.header,
+	}, nil
 }

@@ -38,7 +38,7 @@ func (e *Engine) Run(ctx context.Context, r *explain.Request) (*Result, error) {
 		grpc = strconv.Itoa(*x.Verdict.GRPCStatus)
 	}
 	out := &Result{
-		Verdict: verdictOf(x.Verdict.Outcome == explain.Forwarded, x.Verdict.Status, grpc), Status: x.Verdict.Status,
+		Verdict: verdictOf(x.Verdict.Outcome == explain.Forwarded, x.Verdict.Status, grpc), Status: x.Verdict.Status, GRPCStatus: grpc,
 		Reason: x.Verdict.Reason, Upstream: x.Upstream, Response: http.Header{},
 		Uncertain: len(x.Processors) > 0 || len(x.Filters) > 0,
 	}

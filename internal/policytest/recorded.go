@@ -76,7 +76,7 @@ func fromCheck(check *authv3.CheckRequest) (Case, error) {
 	c := Case{Request: Request{
 		Method: http.GetMethod(), URL: fmt.Sprintf("%s://%s:%d%s", scheme, address, at.GetPortValue(), http.GetPath()),
 		Headers: map[string]Texts{"host": {http.GetHost()}}, From: attributes.GetSource().GetAddress().GetSocketAddress().GetAddress(),
-		Body: http.GetBody(),
+		Body: http.GetBody(), HTTP2: http.GetProtocol() == "HTTP/2",
 	}}
 	if raw := http.GetRawBody(); len(raw) > 0 {
 		c.Request.Body = string(raw)

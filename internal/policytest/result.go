@@ -12,7 +12,9 @@ import (
 // Result is what became of a case's request.
 type Result struct {
 	Verdict string
-	Status  int // 0: the backend's
+	Status  int // 0: the backend's, or that of a stream that is reset
+	// GRPCStatus is a number, "" for other than gRPC answers of the gateway.
+	GRPCStatus string
 	// Reason, Policy and Route are empty where Envoy was asked.
 	Reason, Policy, Route string
 	// Upstream is what the backend got, nil if it got nothing; Response what the client got as far as the
@@ -22,13 +24,14 @@ type Result struct {
 	Uncertain bool
 }
 
-// verdictOf tells a denial from another answer of the gateway by its status alone, as a client does.
+// verdictOf tells a denial from another answer of the gateway by its status alone, as a client does. A gRPC client
+// gets 2 for a body that is too large, and for a redirect, which ends its call as well.
 func verdictOf(forwarded bool, status int, grpcStatus string) string {
 	denials := []int{http.StatusUnauthorized, http.StatusForbidden, http.StatusRequestEntityTooLarge, http.StatusTooManyRequests, http.StatusServiceUnavailable}
 	switch {
 	case forwarded:
 		return Allow
-	case slices.Contains(denials, status), slices.Contains([]string{"16", "7", "14"}, grpcStatus):
+	case slices.Contains(denials, status), slices.Contains([]string{"16", "7", "14", "2"}, grpcStatus):
 		return Deny
 	}
 	return Answer
@@ -45,6 +48,9 @@ func (e *Expect) check(r *Result, engine bool) []string {
 	compare("verdict", e.Verdict, r.Verdict)
 	if e.Status != 0 && r.Status != e.Status && (r.Verdict != Allow || r.Status != 0) {
 		faults = append(faults, fmt.Sprintf("status is %d, expected %d", r.Status, e.Status))
+	}
+	if e.GRPCStatus != nil && (r.Verdict != Allow || r.GRPCStatus != "") {
+		compare("grpcStatus", strconv.Itoa(*e.GRPCStatus), r.GRPCStatus)
 	}
 	if engine {
 		compare("reason", e.Reason, r.Reason)
@@ -85,6 +91,9 @@ func (r *Result) differs(o *Result) []string {
 	}
 	if r.Status != o.Status && r.Status != 0 && o.Status != 0 {
 		all = append(all, "status "+strconv.Itoa(o.Status)+", not "+strconv.Itoa(r.Status))
+	}
+	if r.Verdict != Allow && r.GRPCStatus != o.GRPCStatus {
+		all = append(all, fmt.Sprintf("grpcStatus %q, not %q", o.GRPCStatus, r.GRPCStatus))
 	}
 	return all
 }

@@ -7,6 +7,7 @@ import (
 	"maps"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -47,12 +48,20 @@ func (r *Result) changes(now *Result) []string {
 		}
 	}
 	note("verdict", r.Verdict, now.Verdict)
-	note("status", r.Status, now.Status)
+	note("status", statusText(r.Status), statusText(now.Status))
+	note("grpcStatus", cmp.Or(r.GRPCStatus, "none"), cmp.Or(now.GRPCStatus, "none"))
 	note("reason", r.Reason, now.Reason)
 	note("policy", cmp.Or(r.Policy, "none"), cmp.Or(now.Policy, "none"))
 	note("route", cmp.Or(r.Route, "none"), cmp.Or(now.Route, "none"))
 	all = append(all, headerChanges("to the backend", r.Upstream, now.Upstream)...)
 	return append(all, headerChanges("in the answer", r.Response, now.Response)...)
+}
+
+func statusText(status int) string {
+	if status == 0 {
+		return "the backend's"
+	}
+	return strconv.Itoa(status)
 }
 
 // headerChanges names headers whose values differ; the values may be credentials.

@@ -36,6 +36,7 @@ spec:
   rules:
   - {name: basic, matches: [{path: {value: /basic}}], backendRefs: [{group: gateway.envoyproxy.io, kind: Backend, name: b}]}
   - {name: rules, matches: [{path: {value: /rules}}], backendRefs: [{group: gateway.envoyproxy.io, kind: Backend, name: b}]}
+  - {name: second, matches: [{path: {value: /second}}], backendRefs: [{group: gateway.envoyproxy.io, kind: Backend, name: b}]}
   - {name: body, matches: [{path: {value: /body}}], backendRefs: [{group: gateway.envoyproxy.io, kind: Backend, name: b}]}
 ---
 apiVersion: gateway.envoyproxy.io/v1alpha1
@@ -52,6 +53,13 @@ metadata: {name: rules}
 spec:
   targetRefs: [{group: gateway.networking.k8s.io, kind: HTTPRoute, name: r, sectionName: rules}]
   authorization: {defaultAction: Deny, rules: [{action: Allow, principal: {clientCIDRs: [192.0.2.0/24]}}]}
+---
+apiVersion: gateway.envoyproxy.io/v1alpha1
+kind: SecurityPolicy
+metadata: {name: second}
+spec:
+  targetRefs: [{group: gateway.networking.k8s.io, kind: HTTPRoute, name: r, sectionName: second}]
+  authorization: {defaultAction: Deny, rules: [{action: Allow, cel: "request.protocol == 'HTTP/2'"}]}
 ---
 apiVersion: gateway.envoyproxy.io/v1alpha1
 kind: SecurityPolicy
@@ -88,6 +96,10 @@ func TestEveryTransportHasTheSameResults(t *testing.T) {
 		{Method: "POST", URL: "http://h:8080/body", Headers: []string{json}, Body: []byte(`{"good": true}`)},
 		{Method: "POST", URL: "http://h:8080/body", Headers: []string{json}, Body: []byte(`{"good": false}`)},
 		{Method: "POST", URL: "http://h:8080/body", Headers: []string{json}, Body: []byte(`{"good": true, "long": true}`)},
+		{Method: "GET", URL: "http://h:8080/second"}, {Method: "GET", URL: "http://h:8080/second", HTTP2: true},
+		{Method: "POST", URL: "http://h:8080/body", Headers: []string{json}, Body: []byte(`{"good": true}`), HTTP2: true},
+		{Method: "POST", URL: "http://h:8080/basic", Headers: []string{"content-type: application/grpc", "te: trailers"}, HTTP2: true},
+		{Method: "GET", URL: "http://h:8080/basic", Headers: []string{"te: gzip"}, HTTP2: true},
 		{Method: "GET", URL: "http://h:8080/body"}, {Method: "GET", URL: "http://h:8080/body", Headers: []string{"content-type: application/grpc"}},
 	}
 	run := func(transport string) []*policytest.Result {

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/gatehouse-proxy/gatehouse/internal/envoytest"
+	"github.com/gatehouse-proxy/gatehouse/internal/gatewaytest"
 	"github.com/gatehouse-proxy/gatehouse/internal/policytest"
 )
 
@@ -49,7 +50,9 @@ func TestTheEngineAndEnvoyComeToTheSameResults(t *testing.T) {
 			name, value, _ := strings.Cut(h, ": ")
 			c.Request.Headers[name] = policytest.Texts{value}
 		}
-		cases = append(cases, c)
+		second := c
+		second.Name, second.Request.HTTP2 = "by HTTP/2: "+c.Name, true
+		cases = append(cases, c, second)
 	}
 	from := func(address, verdict string) policytest.Case {
 		return policytest.Case{Name: "from " + address, Request: policytest.Request{URL: at(8080, "/remote"), From: address}, Expect: policytest.Expect{Verdict: verdict}}
@@ -64,6 +67,62 @@ func TestTheEngineAndEnvoyComeToTheSameResults(t *testing.T) {
 			}
 		}
 		t.Errorf("exit %d: %s", code, stderr)
+	}
+}
+
+// TestCasesOfGRPCServices have a protocol, a body and a status of their own, by each runner alike.
+func TestCasesOfGRPCServices(t *testing.T) {
+	t.Parallel()
+	certificate := gatewaytest.NewCertificate(t, "shop.example")
+	file := writeFile(t, strings.Join([]string{
+		strings.Replace(gatewayManifest(8080), "listeners: [", "listeners: [{name: https, port: 8443, protocol: HTTPS, tls: {certificateRefs: [{name: cert}]}}, ", 1),
+		certificate.Secret("cert"), backendManifest("b", 9), usersManifest, routeManifest("r", prefix("/shop.Orders"), "b"),
+		policyManifest("r", `  basicAuth: {users: {name: users}, forwardUsernameHeader: x-user}
+  opa:
+    body: {maxBytes: 100000}
+    modules:
+    - type: Inline
+      inline: |
+        package envoy.authz
+        import rego.v1
+        default allow := false
+        allow if {
+          input.attributes.request.http.protocol == "HTTP/2"
+          count(input.attributes.request.http.body) > 70000
+        }`),
+	}, "\n---\n"))
+	message := strings.Repeat("x", 80000) // longer than what HTTP/2 sends unasked
+	call := func(name, url, body string, headers map[string]policytest.Texts, expect policytest.Expect) policytest.Case {
+		return policytest.Case{Name: name, Request: policytest.Request{Method: "POST", URL: url, Headers: headers, Body: body, HTTP2: true}, Expect: expect}
+	}
+	const alice = "http://alice:password@shop.example:8080/shop.Orders/Get"
+	stranger := strings.Replace(alice, "alice:password@", "", 1)
+	kind := map[string]policytest.Texts{"content-type": {"application/grpc"}, "te": {"trailers"}}
+	user, status := "alice", func(code int) *int { return &code }
+	first := call("by HTTP/1.1", alice, message, kind, policytest.Expect{Verdict: policytest.Deny, GRPCStatus: status(7)})
+	first.Request.HTTP2 = false
+	all := []policytest.Case{
+		first,
+		call("a stranger", stranger, message, kind, policytest.Expect{Verdict: policytest.Deny, Status: 200, GRPCStatus: status(16), Reason: "credentials_missing", Route: "default/r"}),
+		call("alice", alice, message, kind, policytest.Expect{Verdict: policytest.Allow, RequestHeaders: map[string]*string{"x-user": &user}}),
+		call("alice over TLS", "https://alice:password@shop.example:8443/shop.Orders/Get", message, kind, policytest.Expect{Verdict: policytest.Allow, RequestHeaders: map[string]*string{"x-user": &user}}),
+		call("a short message", alice, "x", kind, policytest.Expect{Verdict: policytest.Deny, GRPCStatus: status(7)}),
+		call("too long a message", alice, message+message, kind, policytest.Expect{Verdict: policytest.Deny, Status: 200, GRPCStatus: status(2)}),
+		call("a service that isn't there", strings.Replace(alice, "Orders", "Other", 1), message, kind, policytest.Expect{Verdict: policytest.Answer, Status: 200, GRPCStatus: status(12)}),
+		call("a header that HTTP/2 hasn't", alice, message, map[string]policytest.Texts{"connection": {"close"}}, policytest.Expect{Verdict: policytest.Answer}),
+		call("no gRPC", stranger, message, nil, policytest.Expect{Verdict: policytest.Deny, Status: 401}),
+		call("a long header", stranger, "", map[string]policytest.Texts{"x-long": {message[:20000]}, "content-type": {"application/grpc"}}, policytest.Expect{Verdict: policytest.Deny, GRPCStatus: status(16)}),
+	}
+	cases := casesFile(t, all)
+	for _, runner := range []string{"--transport=", "--transport=extauthz", "--transport=extproc", "--envoy=" + envoytest.Binary(t)} {
+		stdout, stderr, code := command(t, "test", "-f", file, runner, cases)
+		if code != 0 || !strings.Contains(stdout, fmt.Sprintf("%d passed, 0 failed", len(all))) {
+			t.Errorf("%s: exit %d\n%s%s", runner, code, stdout, stderr)
+		}
+	}
+	wrong := writeFile(t, `cases: [{request: {method: POST, url: "http://shop.example:8080/shop.Orders/Get", headers: {content-type: application/grpc}}, expect: {grpcStatus: 7}}]`)
+	if stdout, _, code := command(t, "test", "-f", file, wrong); code != 1 || !strings.Contains(stdout, `grpcStatus is "16", expected "7"`) {
+		t.Errorf("another status: exit %d\n%s", code, stdout)
 	}
 }
 

@@ -51,7 +51,7 @@ func TestShadowTellsWhatAnotherVersionWouldChange(t *testing.T) {
 		t.Errorf("rules that were reached, or a query, in\n%s", stdout)
 	}
 	stdout, stderr, code = command(t, "test", "-f", old, "--shadow", next, recording)
-	if code != 1 || !strings.Contains(stdout, "other 2: POST shop.example/b\n      verdict deny, was allow\n      status 403, was 0\n      reason rule_default_denied, was allowed\n") {
+	if code != 1 || !strings.Contains(stdout, "other 2: POST shop.example/b\n      verdict deny, was allow\n      status 403, was the backend's\n      reason rule_default_denied, was allowed\n") {
 		t.Errorf("exit %d\n%s%s", code, stdout, stderr)
 	}
 	if strings.Count(stdout, "other ") != 1 {

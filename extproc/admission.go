@@ -8,9 +8,10 @@ import (
 
 // WithAdmission has admit decide, before the Processor sees anything of an exchange, whether it is taken
 // on. An error refuses it: the client gets the failure verdict, or, if the error is or wraps a
-// [exchange.Reply], that; nothing is logged, and the Outcome's Err is that error. release is called once for each exchange that was admitted, when it is over. Both are
-// called concurrently and must not block: a server that queues what it can't serve makes every client
-// wait for nothing. Where the option is given several times, all must admit.
+// [exchange.Reply], that; nothing is logged, and the Outcome's Err is that error. release is called once for
+// each exchange that was admitted, when it is over. Both are called concurrently and must not block: a server
+// that queues what it can't serve makes every client wait for nothing. Where the option is given several
+// times, all must admit.
 //
 // Exchanges that an earlier filter answered aren't asked about.
 func WithAdmission(admit func() error, release func()) Option {

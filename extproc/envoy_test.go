@@ -97,6 +97,7 @@ type gateway struct {
 	url    string
 	envoy  *envoytest.Envoy
 	server *grpc.Server
+	served *extproc.Server
 }
 
 // start runs a gateway whose filter asks p.
@@ -114,7 +115,8 @@ func startWith(t *testing.T, filter string, upstream http.Handler, p exchange.Pr
 		t.Fatal(err)
 	}
 	server := grpc.NewServer(grpc.MaxRecvMsgSize(64 << 20))
-	extproc.NewServer(p, append([]extproc.Option{quiet}, opts...)...).Register(server)
+	served := extproc.NewServer(p, append([]extproc.Option{quiet}, opts...)...)
+	served.Register(server)
 	go func() { _ = server.Serve(listener) }()
 	t.Cleanup(server.Stop)
 	backend := httptest.NewUnstartedServer(upstream)
@@ -125,7 +127,7 @@ func startWith(t *testing.T, filter string, upstream http.Handler, p exchange.Pr
 	t.Cleanup(backend.Close)
 	port := envoytest.FreePort(t)
 	envoy := envoytest.Start(t, fmt.Sprintf(bootstrap, port, backend.Listener.Addr().(*net.TCPAddr).Port, socket, filter))
-	return gateway{url: fmt.Sprintf("http://127.0.0.1:%d", port), envoy: envoy, server: server}
+	return gateway{url: fmt.Sprintf("http://127.0.0.1:%d", port), envoy: envoy, server: server, served: served}
 }
 
 // client speaks HTTP/2 to Envoy, for trailers in both directions.

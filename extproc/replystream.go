@@ -21,7 +21,9 @@ func (s *stream) OpenReply(r *exchange.Reply) (exchange.ReplyBody, error) {
 		return nil, unmet("a streamed reply after the request was released")
 	}
 	s.outcome.Reply, s.outcome.Status = r, r.Status()
-	s.unbounded()
+	s.settle(requestSide) // Envoy waits for nothing any more
+	s.settle(responseSide)
+	s.limit.Store(0) // it takes the time that it takes
 	if !s.auto.mute {
 		out := appendReplyHeaders(s.out[:0], r, s.filter.MutateAll)
 		if len(s.metadata) > 0 {

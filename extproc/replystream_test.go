@@ -144,3 +144,37 @@ func replied(t *testing.T, g gateway, name string) string {
 	}
 	return out
 }
+
+// TestNobodyWaitsForAStreamedReply: what the processor writes for a minute, nobody is kept waiting by.
+func TestNobodyWaitsForAStreamedReply(t *testing.T) {
+	t.Parallel()
+	waiting, release := make(chan int, 2), make(chan struct{})
+	var g gateway
+	begun := make(chan struct{})
+	g = start(t, describing("v=1; timeout=9s", filter("NONE")), http.HandlerFunc(hello), func(_ context.Context, x *exchange.Exchange) error {
+		<-begun // g is there
+		count := func() {
+			n, _ := g.served.Outstanding()
+			waiting <- n
+		}
+		count()
+		return x.ReplyStream(func(w http.ResponseWriter) error {
+			if err := flushLarge(w); err != nil {
+				return err
+			}
+			count()
+			<-release
+			return nil
+		})
+	})
+	close(begun)
+	answered := make(chan string)
+	go func() { answered <- replied(t, g, "") }()
+	if before, after := <-waiting, <-waiting; before != 1 || after != 0 {
+		t.Errorf("%d wait before the reply, %d during it", before, after)
+	}
+	close(release)
+	if got := <-answered; got != fmt.Sprint("200 ", exchange.MaxReply+1) {
+		t.Error(got)
+	}
+}

@@ -55,14 +55,6 @@ func (s *stream) settle(side side) {
 // relax is called when a direction has become full duplex, and Envoy's timer with it has gone.
 func (s *stream) relax(side side) { s.due[side].Store(0) }
 
-// unbounded lets the processor take the time that it takes.
-func (s *stream) unbounded() {
-	s.limit.Store(0)
-	for i := range s.due {
-		s.due[i].Store(0)
-	}
-}
-
 // pressed reports whether an answer is due at a time.
 func (s *stream) pressed(at int64) bool {
 	for i := range s.due {
@@ -115,7 +107,10 @@ func (s *stream) prolong(d time.Duration, now time.Time) {
 // Deadline implements [exchange.Host].
 func (s *stream) Deadline() (time.Time, bool) {
 	since := s.since()
-	if s.done || since <= inside || !s.busy.CompareAndSwap(since, inside) {
+	for since > inside && !s.busy.CompareAndSwap(since, inside) { // the sweeper has it just now
+		since = s.since()
+	}
+	if s.done || since <= inside {
 		return time.Time{}, false
 	}
 	defer s.busy.Store(since) // asking doesn't make the time longer

@@ -10,9 +10,12 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/gatehouse-proxy/gatehouse/extproc"
 	"github.com/gatehouse-proxy/gatehouse/internal/envoytest"
@@ -162,4 +165,41 @@ func TestFailuresThatAreLeftToTheFilter(t *testing.T) {
 			}
 		}
 	}
+}
+
+// TestARegistryKeepsNoServerThatHasEnded, nor what it says of it.
+func TestARegistryKeepsNoServerThatHasEnded(t *testing.T) {
+	t.Parallel()
+	registry := prometheus.NewRegistry()
+	told := func() (names []string) {
+		all, err := registry.Gather()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, family := range all {
+			if family.GetName() != "gatehouse_extproc_outstanding_seconds" {
+				continue
+			}
+			for _, m := range family.GetMetric() {
+				names = append(names, m.GetLabel()[0].GetValue())
+			}
+		}
+		return names
+	}
+	stops := map[string]func(){}
+	for _, name := range []string{"first", "second"} {
+		_, cancel, result := serving(t, "127.0.0.1:0", unlocked{moody}, sdk.WithMetrics(registry), sdk.WithProcessor(extproc.WithName(name)))
+		stops[name] = func() { cancel(); <-result }
+	}
+	if names := told(); len(names) != 2 {
+		t.Errorf("two serve: %v", names)
+	}
+	stops["first"]()
+	await(t, func() string {
+		runtime.GC()
+		if names := told(); len(names) != 1 || names[0] != "second" {
+			return "one serves: " + strings.Join(names, ", ")
+		}
+		return ""
+	})
 }

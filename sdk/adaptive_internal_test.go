@@ -4,6 +4,8 @@ import (
 	"math"
 	"testing"
 	"time"
+
+	"github.com/gatehouse-proxy/gatehouse/exchange"
 )
 
 // queueing is the latency, in seconds, of a server that does capacity things at a time, each in service
@@ -97,5 +99,22 @@ func TestABoundMovesOnceAWindow(t *testing.T) {
 	l.observe(at.Add(time.Second), time.Millisecond, 10)
 	if moves != 2 || l.bound.Load() != 11 {
 		t.Errorf("%d moves, to %d", moves, l.bound.Load())
+	}
+}
+
+// TestExchangesThatNoProcessorSawMoveNoBound: else a filter that forbids what its processor needs would have the
+// others' latency look like a queue.
+func TestExchangesThatNoProcessorSawMoveNoBound(t *testing.T) {
+	t.Parallel()
+	a := admission{adaptive: newAdaptive(Adaptive{Initial: 100, Window: time.Nanosecond})}
+	for range 1000 {
+		a.outcome(exchange.Outcome{Err: exchange.ErrNeeds})
+	}
+	a.open.Store(99)
+	for range 1000 {
+		a.outcome(exchange.Outcome{Held: 10 * time.Millisecond})
+		if bound := a.adaptive.bound.Load(); bound < 100 {
+			t.Fatalf("the bound is %d", bound)
+		}
 	}
 }

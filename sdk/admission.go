@@ -50,10 +50,10 @@ func (a *admission) exceeds(n int64) bool {
 
 func (a *admission) release() { a.open.Add(-1) }
 
-// outcome has the adaptive bound learn from an exchange that was admitted. One that is over by itself has
-// left already, and those that wait for its window are as many as it was one of.
+// outcome has the adaptive bound learn from an exchange that its processor has seen: one that was refused
+// before tells nothing of how long the processor takes. It has left already, and counts among those served.
 func (a *admission) outcome(o exchange.Outcome) {
-	if !errors.Is(o.Err, ErrOverloaded) && !errors.Is(o.Err, ErrNotReady) {
+	if o.Held > 0 {
 		a.adaptive.observe(time.Now(), o.Held, int(a.open.Load())+1)
 	}
 }

@@ -20,7 +20,7 @@ import (
 //
 // An error says that p is neither, or that addr is no address.
 func EnvoyConfig(addr string, p any) (string, error) {
-	endpoint, err := endpointOf(addr)
+	discovery, endpoint, err := endpointOf(addr)
 	if err != nil {
 		return "", err
 	}
@@ -37,28 +37,35 @@ func EnvoyConfig(addr string, p any) (string, error) {
 	case !ofAuthorizer:
 		return "", fmt.Errorf("envoy config: %T is neither a Processor nor an Authorizer", p)
 	}
-	fmt.Fprintf(&out, cluster, endpoint)
+	fmt.Fprintf(&out, cluster, discovery, endpoint)
 	return out.String(), nil
 }
 
-// endpointOf is an address as Envoy has it: one that is listened on everywhere is called at loopback.
-func endpointOf(addr string) (string, error) {
+// endpointOf is an address as Envoy has it, and the type of cluster that finds it. One that is listened on
+// everywhere is called at loopback.
+func endpointOf(addr string) (discovery, endpoint string, err error) {
+	const static, byName = "STATIC", "STRICT_DNS"
 	if path, ok := strings.CutPrefix(addr, "unix:"); ok {
-		return fmt.Sprintf("{pipe: {path: %q}}", path), nil
+		return static, fmt.Sprintf("{pipe: {path: %q}}", path), nil
 	}
 	host, port, err := net.SplitHostPort(addr)
 	if err != nil {
-		return "", fmt.Errorf("envoy config: %w", err)
+		return "", "", fmt.Errorf("envoy config: %w", err)
 	}
 	n, err := strconv.ParseUint(port, 10, 16)
 	if err != nil || n == 0 {
-		return "", fmt.Errorf("envoy config: %w", errors.New("the port must be a number from 1 to 65535"))
+		return "", "", errors.New("envoy config: the port must be a number from 1 to 65535")
 	}
 	ip, err := netip.ParseAddr(host)
-	if err != nil || ip.IsUnspecified() {
-		ip = netip.AddrFrom4([4]byte{127, 0, 0, 1})
+	switch {
+	case err == nil && !ip.IsUnspecified():
+		discovery, host = static, ip.String()
+	case err == nil, host == "", host == "localhost":
+		discovery, host = static, "127.0.0.1"
+	default:
+		discovery = byName
 	}
-	return fmt.Sprintf("{socket_address: {address: %q, port_value: %d}}", ip, n), nil
+	return discovery, fmt.Sprintf("{socket_address: {address: %q, port_value: %d}}", host, n), nil
 }
 
 const authzFilter = `- name: envoy.filters.http.ext_authz
@@ -82,6 +89,7 @@ const (
 
 const cluster = `clusters:
 - name: extension
+  type: %s
   connect_timeout: 1s
   typed_extension_protocol_options:
     envoy.extensions.upstreams.http.v3.HttpProtocolOptions:

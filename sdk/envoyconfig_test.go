@@ -98,6 +98,7 @@ func TestWhereThePrintedConfigurationFindsTheServer(t *testing.T) {
 		":9002":            `{socket_address: {address: "127.0.0.1", port_value: 9002}}`,
 		"0.0.0.0:9002":     `{socket_address: {address: "127.0.0.1", port_value: 9002}}`,
 		"localhost:9002":   `{socket_address: {address: "127.0.0.1", port_value: 9002}}`,
+		"guard.example:1":  `{socket_address: {address: "guard.example", port_value: 1}}`,
 		"127.0.0.1":        "",
 		"127.0.0.1:0":      "",
 		"127.0.0.1:http":   "",
@@ -105,6 +106,9 @@ func TestWhereThePrintedConfigurationFindsTheServer(t *testing.T) {
 		printed, err := sdk.EnvoyConfig(addr, hello)
 		if (err == nil) != (want != "") || err == nil && !strings.Contains(printed, want) {
 			t.Errorf("%s: %v\n%s", addr, err, printed)
+		}
+		if byName := strings.Contains(printed, "type: STRICT_DNS"); byName != (addr == "guard.example:1") {
+			t.Errorf("%s is looked up: %v", addr, byName)
 		}
 	}
 	if _, err := sdk.EnvoyConfig("127.0.0.1:9002", "neither"); err == nil {

@@ -2,12 +2,15 @@ package sdk
 
 import (
 	"errors"
+	"slices"
 	"sync"
 	"time"
+	"weak"
 
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/gatehouse-proxy/gatehouse/exchange"
+	"github.com/gatehouse-proxy/gatehouse/extproc"
 )
 
 // extprocVectors are what servers that share a registry measure of processors, each under its name.
@@ -66,14 +69,8 @@ var causes = map[error]string{
 	ErrNotReady:          "not_ready",
 }
 
-// waits is the part of an extproc.Server that tells what waits for its processor.
-type waits interface {
-	Name() string
-	Outstanding() (n int, oldest time.Duration)
-}
-
 // bind resolves the handles of one processor's server.
-func (m *metrics) bind(served waits) {
+func (m *metrics) bind(served *extproc.Server) {
 	v, name := m.extproc, served.Name()
 	for i, phase := range phaseNames {
 		m.phases[i] = v.latency.WithLabelValues(name, phase)
@@ -135,12 +132,13 @@ func (m *metrics) failure(o exchange.Outcome) {
 	}
 }
 
-// outstanding tells, when it is asked, for how long Envoy waits for each processor.
+// outstanding tells, when it is asked, for how long Envoy waits for each processor. Its registry may outlive
+// many servers, which it doesn't keep.
 type outstanding struct {
 	desc *prometheus.Desc
 
 	mu     sync.Mutex
-	served []waits
+	served []weak.Pointer[extproc.Server]
 }
 
 func newOutstanding() *outstanding {
@@ -148,10 +146,24 @@ func newOutstanding() *outstanding {
 		"Age of the oldest message that waits for its answer; 0 if none does.", []string{"processor"}, nil)}
 }
 
-func (o *outstanding) add(served waits) {
+func (o *outstanding) add(served *extproc.Server) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.served = append(o.served, served)
+	o.served = append(o.served, weak.Make(served))
+}
+
+// living are the servers that are left.
+func (o *outstanding) living() (servers []*extproc.Server) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.served = slices.DeleteFunc(o.served, func(p weak.Pointer[extproc.Server]) bool {
+		server := p.Value()
+		if server != nil {
+			servers = append(servers, server)
+		}
+		return server == nil
+	})
+	return servers
 }
 
 // Describe implements [prometheus.Collector].
@@ -159,10 +171,8 @@ func (o *outstanding) Describe(to chan<- *prometheus.Desc) { to <- o.desc }
 
 // Collect implements [prometheus.Collector].
 func (o *outstanding) Collect(to chan<- prometheus.Metric) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
 	oldest := map[string]time.Duration{}
-	for _, served := range o.served {
+	for _, served := range o.living() {
 		_, age := served.Outstanding()
 		oldest[served.Name()] = max(oldest[served.Name()], age)
 	}

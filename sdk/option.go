@@ -90,8 +90,9 @@ func WithAuthorizer(opts ...extauthz.Option) ServerOption {
 // connect to. The other one keeps the connections that it has until it is told to stop; that it drains then
 // (GOAWAY) has Envoy connect to the new one. A stream that Envoy opens in the very moment of the GOAWAY it refuses
 // itself; a retry_policy of the filter's grpc_service with retry_on "refused-stream,connect-failure", which
-// [EnvoyConfig] prints, opens it again at the new server, and then no request fails. Without the option a socket in use is an error, so that a server
-// that is started twice by mistake is noticed. It doesn't matter to a TCP address.
+// [EnvoyConfig] prints, opens it again at the new server, and then no request fails. Without the option a
+// socket in use is an error, so that a server that is started twice by mistake is noticed. It doesn't matter
+// to a TCP address.
 func WithTakeover() ServerOption { return serverOption(func(s *settings) { s.takeover = true }) }
 
 // WithMaxExchanges bounds how many exchanges a Processor serves at a time, and how many checks an

@@ -20,7 +20,8 @@ type PartLimit struct {
 	Parts int
 	// Header is the size of one part's header, in bytes; 0 is DefaultPartHeader.
 	Header int
-	// Bytes is the size of one part's body; 0 is no bound, as nobody has to hold it.
+	// Bytes is how much of one part's body can be read; 0 is no bound, as nobody has to hold it. What is skipped
+	// doesn't count.
 	Bytes int64
 }
 

@@ -45,7 +45,9 @@ type Policy struct {
 	Login         *Login         `json:",omitempty"`
 	CORS          *CORS          `json:",omitempty"`
 	Authorization *Authorization `json:",omitempty"`
-	OPA           *OPA           `json:",omitempty"`
+	// GeoIP are the databases for the Locations of rules; nil: there are none.
+	GeoIP *GeoIP `json:",omitempty"`
+	OPA   *OPA   `json:",omitempty"`
 	// Strip lists identity headers of the client that are removed before the upstream sees them, beyond
 	// those the policy's own methods write.
 	Strip []string `json:",omitempty"`
@@ -188,6 +190,8 @@ type Rule struct {
 	Headers []HeaderMatch `json:",omitempty"`
 	// JWT asks for a verified token; nil: none is needed.
 	JWT *JWTMatch `json:",omitempty"`
+	// Locations: the client's address is at one of them. Empty: anywhere.
+	Locations []GeoLocation `json:",omitempty"`
 	// CEL is an expression over the attributes of the request; "": none. It must be true.
 	CEL string `json:",omitempty"`
 }

@@ -61,6 +61,9 @@ func (p *Policy) decide(ctx context.Context, r *exchange.Request) exchange.Verdi
 		return p.refuse(found)
 	}
 	found.set = p.identify(&found)
+	if p.geo != nil && !p.geo.Ready() {
+		return deny(http.StatusServiceUnavailable, ReasonGeoMissing)
+	}
 	if p.rules != nil {
 		allow, by := p.rules.Decide(ctx, rules.Input{Request: r, Caller: found.caller, Set: found.set})
 		tellRule(ctx, by)

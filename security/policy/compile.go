@@ -15,6 +15,7 @@ import (
 	"github.com/gatehouse-proxy/gatehouse/security/cors"
 	"github.com/gatehouse-proxy/gatehouse/security/decisionlog"
 	"github.com/gatehouse-proxy/gatehouse/security/field"
+	"github.com/gatehouse-proxy/gatehouse/security/geo"
 	"github.com/gatehouse-proxy/gatehouse/security/jwt"
 	"github.com/gatehouse-proxy/gatehouse/security/opa"
 	"github.com/gatehouse-proxy/gatehouse/security/rules"
@@ -28,6 +29,8 @@ type Deps struct {
 	JWKS *jwt.Fetcher
 	// Bundles fetches OPA bundles for all policies of the process; nil forbids them.
 	Bundles *bundle.Fetcher
+	// Geo keeps the databases in which all policies of the process look addresses up; nil forbids them.
+	Geo *geo.Databases
 	// Decisions writes the decision logs of the process; nil: none is written.
 	Decisions *decisionlog.Log
 	// CORSHeaders makes the authorizer put the CORS headers on every answer, denials included. Leave it
@@ -64,6 +67,7 @@ type Policy struct {
 
 	login    *config.Login // nil: none
 	rules    *rules.Rules
+	geo      *geo.Locator // nil: no rule asks where the client is
 	opa      *opa.Engine
 	identity identityHeaders
 	own      map[string]any
@@ -96,7 +100,7 @@ func Compile(spec *config.Policy, deps Deps) (*Policy, error) {
 		return nil, fmt.Errorf("name: %w", err)
 	}
 	// Rules see the headers that the others write. Close undoes what JWT has registered.
-	for _, stage := range []func(*config.Policy, Deps) error{p.compileCORS, p.compileBasic, p.compileAPIKey, p.compileOPA, p.compileJWT, p.compileIdentity, p.compileRules} {
+	for _, stage := range []func(*config.Policy, Deps) error{p.compileCORS, p.compileBasic, p.compileAPIKey, p.compileOPA, p.compileJWT, p.compileIdentity, p.compileGeo, p.compileRules} {
 		if err := stage(spec, deps); err != nil {
 			p.Close()
 			return nil, err
@@ -131,14 +135,17 @@ func (p *Policy) Name() string { return p.name }
 // Fault returns the reason given to [Unusable], "" for a policy that compiled.
 func (p *Policy) Fault() string { return p.unusable }
 
-// Close ends what runs for the policy in the background: the fetching of its keys and bundles. Requests may still
-// be checked.
+// Close ends what runs for the policy in the background: the fetching of its keys and bundles, and the
+// looking after its databases. Requests may still be checked.
 func (p *Policy) Close() {
 	if p.jwt != nil {
 		p.jwt.Close()
 	}
 	if p.opa != nil {
 		p.opa.Close()
+	}
+	if p.geo != nil {
+		p.geo.Close()
 	}
 }
 
@@ -207,7 +214,7 @@ func (p *Policy) compileRules(spec *config.Policy, _ Deps) (err error) {
 	if spec.Authorization == nil {
 		return nil
 	}
-	options := rules.Options{Owned: p.identity.has}
+	options := rules.Options{Owned: p.identity.has, Locator: p.geo}
 	if spec.JWT != nil {
 		for i := range spec.JWT.Providers {
 			options.Providers = append(options.Providers, spec.JWT.Providers[i].Name)

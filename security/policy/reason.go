@@ -17,6 +17,7 @@ const (
 	ReasonConnectionNames    = "connection_names_identity_header"
 	ReasonRuleDenied         = "rule_denied"
 	ReasonDefaultDenied      = "rule_default_denied"
+	ReasonGeoMissing         = "geo_database_missing"
 	ReasonOPADenied          = "opa_denied"
 	ReasonOPAUndefined       = "opa_undefined"
 	ReasonOPAError           = "opa_error"

@@ -13,6 +13,7 @@ import (
 
 	"github.com/gatehouse-proxy/gatehouse/exchange"
 	"github.com/gatehouse-proxy/gatehouse/security/config"
+	"github.com/gatehouse-proxy/gatehouse/security/geo"
 	"github.com/gatehouse-proxy/gatehouse/security/identity"
 )
 
@@ -30,6 +31,8 @@ type Options struct {
 	// Owned reports whether the policy itself writes the header, in any spelling of its name: rules see
 	// what the upstream will see, never what the client sent under that name. nil: it writes none.
 	Owned func(name string) bool
+	// Locator knows where addresses are; nil: no rule asks.
+	Locator *geo.Locator
 }
 
 // Input is one request, authenticated.
@@ -46,6 +49,7 @@ type Rules struct {
 	rules        []rule
 	defaultAllow bool
 	owned        func(name string) bool
+	locator      *geo.Locator
 	expressions  bool // some rule has one
 }
 
@@ -84,6 +88,9 @@ type evaluation struct {
 	ctx   context.Context //nolint:containedctx // lives as long as the call of Decide it belongs to
 	owned func(name string) bool
 	paths paths
+
+	locator *geo.Locator
+	place   *geo.Place // of the client; nil: nobody has asked yet
 }
 
 // Compile checks and compiles spec. The error names the rule and says what to write instead.
@@ -91,7 +98,7 @@ func Compile(spec *config.Authorization, options Options) (*Rules, error) {
 	if len(spec.Rules) > maxRules {
 		return nil, fmt.Errorf("authorization.rules: %d rules, at most %d are supported", len(spec.Rules), maxRules)
 	}
-	out, c := &Rules{defaultAllow: spec.DefaultAllow, owned: options.Owned}, compiler{options: options}
+	out, c := &Rules{defaultAllow: spec.DefaultAllow, owned: options.Owned, locator: options.Locator}, compiler{options: options}
 	for i := range spec.Rules {
 		compiled, err := c.rule(&spec.Rules[i])
 		if err != nil {
@@ -112,7 +119,7 @@ type compiler struct {
 func (c *compiler) rule(spec *config.Rule) (rule, error) {
 	out := rule{name: spec.Name, allow: spec.Allow}
 	// The cheap ones come first; the order changes nothing else.
-	for _, compile := range []func(*config.Rule) ([]condition, error){c.addresses, c.methods, c.path, c.headers, c.token, c.expression} {
+	for _, compile := range []func(*config.Rule) ([]condition, error){c.addresses, c.methods, c.path, c.headers, c.token, c.locations, c.expression} {
 		conditions, err := compile(spec)
 		if err != nil {
 			return rule{}, err
@@ -142,7 +149,7 @@ func (r *Rules) Decide(ctx context.Context, in Input) (allow bool, by string) {
 		defer cancel()
 		ctx = limited
 	}
-	e := evaluation{Input: &in, ctx: ctx, owned: r.owned}
+	e := evaluation{Input: &in, ctx: ctx, owned: r.owned, locator: r.locator}
 	for i := range r.rules {
 		if r.rules[i].matches(&e) {
 			return r.rules[i].allow, r.rules[i].name

@@ -44,9 +44,6 @@ func (b *Builder) guard(r *route.Route, rule *Rule, filters map[string]proto.Mes
 	}
 	if s := rule.Security; s != nil && s.OIDC != nil {
 		filters[filterLogin] = b.login(s.OIDC)
-		if header := s.OIDC.ForwardIDToken; header != "" && header != "authorization" {
-			filters[filterClientAddress] = withoutForged(header)
-		}
 		asked.WriteString(filterLogin + "\x00" + string(marshal(filters[filterLogin])))
 	}
 	for _, e := range rule.authServers() {

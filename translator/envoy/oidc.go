@@ -7,10 +7,8 @@ import (
 	"net/netip"
 	"time"
 
-	mutation "github.com/envoyproxy/go-control-plane/envoy/config/common/mutation_rules/v3"
 	core "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	route "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
-	headermutation "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/header_mutation/v3"
 	oauth2 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/oauth2/v3"
 	tls "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
 	matcher "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
@@ -64,14 +62,6 @@ func authType(o *policy.OIDC) oauth2.OAuth2Config_AuthType {
 
 var sameSite = map[string]oauth2.CookieConfig_SameSite{
 	"Lax": oauth2.CookieConfig_LAX, "Strict": oauth2.CookieConfig_STRICT, "None": oauth2.CookieConfig_NONE,
-}
-
-// withoutForged takes the header of a forwarded token out of what clients send: a session may have no ID
-// token.
-func withoutForged(header string) *headermutation.HeaderMutationPerRoute {
-	return &headermutation.HeaderMutationPerRoute{Mutations: &headermutation.Mutations{RequestMutations: []*mutation.HeaderMutation{
-		{Action: &mutation.HeaderMutation_Remove{Remove: header}},
-	}}}
 }
 
 func exactPath(path string) *matcher.PathMatcher {

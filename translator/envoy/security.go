@@ -59,6 +59,9 @@ func (b *Builder) secure(r *route.Route, rule *Rule, filters map[string]proto.Me
 	if seal := b.guard(r, rule, filters); seal != "" {
 		seals = append(seals, sealed(gatehouseNamespace, guardsKey, seal))
 	}
+	if forged := withoutForged(rule); forged != nil {
+		filters[filterClientAddress] = forged
+	}
 	if len(seals) > 0 {
 		filters[filterSeal] = demand(seals)
 	}

@@ -9,7 +9,8 @@ type Want uint8
 const (
 	// ObserveBody allows Response.Body.Observe.
 	ObserveBody Want = 1 << iota
-	// EditBody allows all of Response.Body.
+	// EditBody allows all of Response.Body. Envoy then takes the response's content-length away, even if the body
+	// stays as it is, unless the filter has allow_content_length_header.
 	EditBody
 	// Trailers fills Response.Trailer, before Finish returns.
 	Trailers

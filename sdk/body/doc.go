@@ -2,13 +2,31 @@
 // events, JSON lines and multipart bodies, rewrite JSON in place. All of it streams, in memory that doesn't
 // grow with the body, and is made for [exchange.Body.Transform] and [exchange.Body.Observe]:
 //
-//	redact, err := body.RewriteJSON(body.ReplaceJSON("/customer/iban", []byte(`"***"`)))
-//	…
-//	resp, err := x.Next(ctx, sdk.EditBody)
-//	if err != nil {
-//		return err
+//	func main() {
+//		hide, err := body.RewriteJSON(body.ReplaceJSON("/customer/iban", []byte(`"***"`)))
+//		if err != nil {
+//			panic(err)
+//		}
+//		sdk.Main(hiding(hide))
 //	}
-//	return body.EditResponse(resp, body.Limit{}, redact) // also if it is compressed
+//
+//	func hiding(hide body.Func) sdk.Processor {
+//		return sdk.ProcessorFunc(func(ctx context.Context, x *sdk.Exchange) error {
+//			x.Request.Header.Del("range") // a part of a document can't be searched
+//			body.AcceptKnown(x.Request)   // else the upstream may compress in a way that can't be undone
+//			resp, err := x.Next(ctx, sdk.EditBody)
+//			if err != nil {
+//				return err
+//			}
+//			kind, _, _ := strings.Cut(resp.Header.Get("content-type"), ";")
+//			if !strings.EqualFold(strings.TrimSpace(kind), "application/json") {
+//				return nil // passes as it is
+//			}
+//			return body.EditResponse(resp, body.Limit{}, hide)
+//		})
+//	}
+//
+// The response is decompressed for hide and compressed again as it was.
 //
 // A Func never starts a goroutine: it runs as a coroutine of its exchange, which reads the next chunk
 // only when the last one has gone. That is the back-pressure.

@@ -10,6 +10,9 @@ const (
 	ReasonError = "authorizer_error"
 	// ReasonPanic: the authorizer panicked.
 	ReasonPanic = "authorizer_panic"
+	// ReasonLate: the authorizer allowed when nobody waited any more, past Envoy's timeout or after the client
+	// had gone; it may have decided so because it was interrupted.
+	ReasonLate = "late_verdict"
 	// ReasonUnsendable: the verdict holds what no answer can say.
 	ReasonUnsendable = "unsendable_verdict"
 )

@@ -104,6 +104,27 @@ func TestEveryDoubtDenies(t *testing.T) {
 	}
 }
 
+// TestAnAllowanceAfterTheDeadlineDenies: who has interrupted an authorizer can't know why it then allows.
+func TestAnAllowanceAfterTheDeadlineDenies(t *testing.T) {
+	t.Parallel()
+	msg, err := proto.Marshal(request())
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	interrupted := extauthz.Always(exchange.AuthorizerFunc(func(context.Context, *exchange.Request) (exchange.Verdict, error) {
+		cancel()
+		return exchange.Verdict{Allow: true}, nil
+	}))
+	var reason string
+	s := extauthz.NewServer(interrupted, quiet, extauthz.OnVerdict(
+		func(_ context.Context, _ *exchange.Request, v exchange.Verdict, _ time.Duration) { reason = v.Reason }))
+	out := parse(t, s.Decide(ctx, string(msg), nil))
+	if got := out.GetDeniedResponse().GetStatus().GetCode(); got != 503 || reason != exchange.ReasonLate {
+		t.Errorf("status %d, reason %q", got, reason)
+	}
+}
+
 func TestFailuresOfTheHostedCodeDeny(t *testing.T) {
 	t.Parallel()
 	for name, choose := range map[string]func(*exchange.Request) exchange.Authorizer{

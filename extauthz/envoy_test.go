@@ -318,6 +318,7 @@ func TestGRPCCallersGetAGRPCStatus(t *testing.T) {
 	}
 }
 
+// TestHungAuthorizerDenies: also one that allows because it was interrupted.
 func TestHungAuthorizerDenies(t *testing.T) {
 	t.Parallel()
 	released := make(chan struct{})

@@ -19,8 +19,11 @@ import (
 // the server was told to stop is processed as every other, and the next request is refused, not passed.
 func TestAnOpenExchangeIsFinishedBeforeTheStopThroughEnvoy(t *testing.T) {
 	t.Parallel()
-	arrived, release := make(chan struct{}, 2), make(chan struct{})
-	upstream := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+	arrived, release := make(chan struct{}, 1), make(chan struct{})
+	upstream := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/next" {
+			return
+		}
 		arrived <- struct{}{}
 		<-release
 		_, _ = io.WriteString(w, "late")
@@ -52,7 +55,7 @@ func TestAnOpenExchangeIsFinishedBeforeTheStopThroughEnvoy(t *testing.T) {
 	}()
 	<-arrived
 	stop()
-	// The listener is closed once the server drains.
+	// The path is gone once the server drains.
 	await(t, func() string {
 		if conn, err := net.Dial("unix", socket); err == nil {
 			_ = conn.Close()
@@ -60,14 +63,18 @@ func TestAnOpenExchangeIsFinishedBeforeTheStopThroughEnvoy(t *testing.T) {
 		}
 		return ""
 	})
-	next, err := http.Get(url)
-	if err != nil {
-		t.Fatal(err)
-	}
-	_ = next.Body.Close()
-	if next.StatusCode < http.StatusInternalServerError {
-		t.Errorf("a request without the server: %d", next.StatusCode)
-	}
+	// Envoy learns of it by the connection that it has.
+	await(t, func() string {
+		next, err := http.Get(url + "next")
+		if err != nil {
+			return err.Error()
+		}
+		_ = next.Body.Close()
+		if next.StatusCode < http.StatusInternalServerError {
+			return fmt.Sprintf("a request without the server: %d", next.StatusCode)
+		}
+		return ""
+	})
 	close(release)
 	if got, want := <-answers, fmt.Sprintln(200, "late", "me", nil); got != want {
 		t.Errorf("%q, want %q", got, want)

@@ -15,6 +15,7 @@ import (
 
 	"github.com/gatehouse-proxy/gatehouse/extauthz"
 	"github.com/gatehouse-proxy/gatehouse/extproc"
+	"github.com/gatehouse-proxy/gatehouse/internal/unixsocket"
 )
 
 // The names under which the health service answers, beside the empty name for the whole server.
@@ -58,8 +59,8 @@ func Serve(ctx context.Context, addr string, p any, opts ...ServerOption) error 
 		server.page.close()
 		return err
 	}
-	if l, ok := listener.(*socket); ok {
-		server.publish = l.publish
+	if l, ok := listener.(*unixsocket.Listener); ok {
+		server.publish, server.retire = l.Publish, l.Retire
 	}
 	stop := server.page.run(&s)
 	defer stop()
@@ -72,7 +73,7 @@ func Serve(ctx context.Context, addr string, p any, opts ...ServerOption) error 
 	}
 	s.log.InfoContext(ctx, "draining", "limit", s.drain)
 	server.health.drain()
-	s.stop(server.grpc)
+	s.stop(ctx, server)
 	if err := <-failed; err != nil && !errors.Is(err, grpc.ErrServerStopped) {
 		return fmt.Errorf("serve %s: %w", addr, err)
 	}
@@ -88,6 +89,8 @@ type server struct {
 	page   *metricsServer
 	// publish has clients find the server, where they don't yet.
 	publish func() error
+	// retire has everybody who has found the server be served before it stops.
+	retire func(context.Context) error
 }
 
 // untilDone takes the server from listening to ready, and returns nil when it is told to stop.
@@ -152,7 +155,7 @@ func (s *settings) build(ctx context.Context, p any) (*server, error) {
 	if instruments != nil {
 		options = append(options, grpc.ChainStreamInterceptor(instruments.measure))
 	}
-	made := &server{grpc: grpc.NewServer(append(options, s.grpc...)...), page: page, publish: func() error { return nil }}
+	made := &server{grpc: grpc.NewServer(append(options, s.grpc...)...), page: page, publish: func() error { return nil }, retire: func(context.Context) error { return nil }}
 	if made.names = s.register(made, p, instruments); made.names == nil {
 		page.close()
 		return nil, fmt.Errorf("serve: %T is neither a Processor nor an Authorizer", p)
@@ -227,19 +230,22 @@ func (s *settings) admission(to *server) *admission {
 }
 
 // stop lets open streams end, within bounds.
-func (s *settings) stop(server *grpc.Server) {
+func (s *settings) stop(ctx context.Context, server *server) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.drain)
+	defer cancel()
+	if err := server.retire(ctx); err != nil {
+		s.log.WarnContext(ctx, "who has just connected may be cut off", "error", err)
+	}
 	graceful := make(chan struct{})
 	go func() {
-		server.GracefulStop()
+		server.grpc.GracefulStop()
 		close(graceful)
 	}()
-	timer := time.NewTimer(s.drain)
-	defer timer.Stop()
 	select {
 	case <-graceful:
-	case <-timer.C:
-		s.log.Warn("cutting off what is still open")
-		server.Stop()
+	case <-ctx.Done():
+		s.log.WarnContext(ctx, "cutting off what is still open")
+		server.grpc.Stop()
 		<-graceful
 	}
 }

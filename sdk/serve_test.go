@@ -201,7 +201,7 @@ func TestServeRefusesWhatItCantServe(t *testing.T) {
 		"neither kind of extension": {"127.0.0.1:0", 42},
 		"no address":                {"127.0.0.1:http-but-wrong", hello},
 		"a file, not a socket":      {"unix:" + file, hello},
-		"a path that is too long":   {"unix:/tmp/" + strings.Repeat("x", 100), hello},
+		"a path that is too long":   {"unix:/tmp/" + strings.Repeat("x", 110), hello},
 	} {
 		if err := sdk.Serve(t.Context(), c.addr, c.p, quiet); err == nil {
 			t.Errorf("%s: served", name)

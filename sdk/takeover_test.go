@@ -110,7 +110,7 @@ func TestATakeoverWaitsForTheWarmUp(t *testing.T) {
 	if now, err := os.Lstat(socket); err != nil || !os.SameFile(before, now) {
 		t.Errorf("after a failed take-over: %v", err)
 	}
-	left, err := filepath.Glob(socket + ".*")
+	left, err := filepath.Glob(filepath.Join(filepath.Dir(socket), ".g*"))
 	if err != nil || len(left) > 0 {
 		t.Errorf("left behind: %v, %v", left, err)
 	}

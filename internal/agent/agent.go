@@ -6,11 +6,9 @@ package agent
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"maps"
 	"net"
-	"os"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -25,6 +23,7 @@ import (
 
 	"github.com/gatehouse-proxy/gatehouse/extauthz"
 	"github.com/gatehouse-proxy/gatehouse/extproc"
+	"github.com/gatehouse-proxy/gatehouse/internal/unixsocket"
 	"github.com/gatehouse-proxy/gatehouse/internal/wire"
 	"github.com/gatehouse-proxy/gatehouse/internal/xds"
 	"github.com/gatehouse-proxy/gatehouse/security/bundle"
@@ -234,36 +233,16 @@ func (a *Agent) sweep(ctx context.Context) {
 	}
 }
 
-// listen binds a temporary path and renames it, so that a predecessor's socket is taken over without a
-// moment in which there is none.
+// listen takes a predecessor's socket over, without a moment in which there is none.
 func listen(path string) (net.Listener, error) {
-	temporary := path + ".new"
-	if err := os.Remove(temporary); err != nil && !errors.Is(err, os.ErrNotExist) {
+	l, err := unixsocket.Listen(path, unixsocket.Private())
+	if err != nil {
 		return nil, err
 	}
-	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: temporary, Net: "unix"})
-	if err != nil {
-		return nil, fmt.Errorf("socket %s: %w", path, err)
-	}
-	l.SetUnlinkOnClose(false)
-	if err := errors.Join(os.Chmod(temporary, 0o600), os.Rename(temporary, path)); err != nil {
+	if err := l.Publish(); err != nil {
 		return nil, errors.Join(err, l.Close())
 	}
-	return &socket{UnixListener: l, path: path}, nil
-}
-
-// socket removes its path when closed, unless a successor has taken the path over.
-type socket struct {
-	*net.UnixListener
-	path string
-}
-
-func (s *socket) Close() error {
-	err := s.UnixListener.Close()
-	if removal := os.Remove(s.path); removal != nil && !errors.Is(removal, os.ErrNotExist) {
-		err = errors.Join(err, removal)
-	}
-	return err
+	return l, nil
 }
 
 // serve runs server until ctx ends, lets calls under way finish for a second, and stops.

@@ -6,11 +6,11 @@ import (
 	"fmt"
 	"io/fs"
 	"net"
-	"os"
 	"os/user"
-	"path/filepath"
 	"strconv"
 	"strings"
+
+	"github.com/gatehouse-proxy/gatehouse/internal/unixsocket"
 )
 
 // SocketMode is the mode of a Unix socket, in octal digits.
@@ -72,54 +72,21 @@ func number(text string, lookup func() (string, error)) (int, error) {
 func listen(ctx context.Context, config *Config) (net.Listener, error) {
 	path, ok := strings.CutPrefix(config.Listen, "unix:")
 	if !ok {
-		return net.Listen("tcp", config.Listen)
+		return new(net.ListenConfig).Listen(ctx, "tcp", config.Listen)
 	}
-	if conn, err := new(net.Dialer).DialContext(ctx, "unix", path); err == nil {
-		return nil, errors.Join(fmt.Errorf("%s is in use by another process", path), conn.Close())
+	if err := unixsocket.Vacant(ctx, path); err != nil {
+		return nil, err
 	}
-	l, err := bind(path, config)
+	uid, gid, err := owner(config.SocketOwner)
 	if err != nil {
 		return nil, fmt.Errorf("socket %s: %w", path, err)
 	}
-	return l, nil
-}
-
-// bind makes the socket where nobody else can go, and moves it when its mode and owner are set: a file beside
-// the path could be connected to before.
-func bind(path string, config *Config) (net.Listener, error) {
-	uid, gid, err := owner(config.SocketOwner)
+	l, err := unixsocket.Listen(path, unixsocket.Access{Mode: fs.FileMode(config.SocketMode), UID: uid, GID: gid})
 	if err != nil {
 		return nil, err
 	}
-	dir, err := os.MkdirTemp(filepath.Dir(path), ".g") // mode 0700; short, for socket paths have 108 bytes
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = os.RemoveAll(dir) }()
-	temporary := filepath.Join(dir, "s")
-	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: temporary, Net: "unix"})
-	if err != nil {
-		return nil, err
-	}
-	l.SetUnlinkOnClose(false)
-	if err := errors.Join(os.Chmod(temporary, fs.FileMode(config.SocketMode)), os.Chown(temporary, uid, gid), os.Rename(temporary, path)); err != nil {
+	if err := l.Publish(); err != nil {
 		return nil, errors.Join(err, l.Close())
 	}
-	return &socket{UnixListener: l, path: path}, nil
-}
-
-// socket removes its path when it is closed.
-type socket struct {
-	*net.UnixListener
-
-	path string
-}
-
-// Close implements [net.Listener].
-func (s *socket) Close() error {
-	err := s.UnixListener.Close()
-	if removal := os.Remove(s.path); removal != nil && !errors.Is(removal, os.ErrNotExist) {
-		err = errors.Join(err, removal)
-	}
-	return err
+	return l, nil
 }

@@ -49,6 +49,9 @@ func (d *Decider) Decide(ctx context.Context, r *exchange.Request) (verdict exch
 	if err != nil {
 		return d.failure(ctx, err)
 	}
+	if verdict.Allow && ctx.Err() != nil {
+		return Failed(exchange.ReasonLate)
+	}
 	return verdict
 }
 

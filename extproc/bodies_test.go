@@ -125,26 +125,32 @@ func TestNoByteIsLost(t *testing.T) {
 	}
 }
 
-func exchangeBodies(t *testing.T, transport http.RoundTripper, url, request, response, processor string) {
+// requestOf is a request whose body is of one kind and asks for a response of another.
+func requestOf(t *testing.T, url, kind, response string) *http.Request {
 	t.Helper()
-	sent := content(request)
 	var body io.Reader = http.NoBody
-	switch request {
+	switch kind {
 	case "small":
-		body = bytes.NewReader(sent)
+		body = bytes.NewReader(content(kind))
 	case "large", "trailers":
-		body = io.MultiReader(bytes.NewReader(sent)) // hides the length
+		body = io.MultiReader(bytes.NewReader(content(kind))) // hides the length
 	}
 	r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, url+"/", body)
 	if err != nil {
 		t.Fatal(err)
 	}
 	r.Header.Set("X-Kind", response)
-	end := ""
-	if request == "trailers" {
-		end = "request"
-		r.Trailer = http.Header{"X-End": {end}}
+	if kind == "trailers" {
+		r.Trailer = http.Header{"X-End": {"request"}}
 	}
+	return r
+}
+
+func exchangeBodies(t *testing.T, transport http.RoundTripper, url, request, response, processor string) {
+	t.Helper()
+	sent := content(request)
+	r := requestOf(t, url, request, response)
+	end := r.Trailer.Get("X-End")
 	answer, err := transport.RoundTrip(r)
 	if err != nil {
 		t.Fatal(err)

@@ -121,13 +121,9 @@ func TestACompressedResponseWithTrailersIsWhole(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			g := start(t, config, http.HandlerFunc(grpcLike), zip)
-			r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, g.url, http.NoBody)
-			if err != nil {
-				t.Fatal(err)
-			}
-			answer, err := client(t).RoundTrip(r)
-			if err != nil {
-				t.Fatal(err)
+			answer := g.post(t, client(t), http.NoBody)
+			if answer == nil {
+				return
 			}
 			defer answer.Body.Close()
 			body, err := io.ReadAll(answer.Body)
@@ -192,15 +188,8 @@ func TestNothingIsLeftBehind(t *testing.T) {
 	}, extproc.WithDeadline(200*time.Millisecond))
 	transport := client(t)
 	misbehave := func(name string) {
-		r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, g.url, pieces(strings.Repeat("x", 1000), "end"))
-		if err != nil {
-			t.Error(err)
-			return
-		}
-		r.Header.Set("X-Case", name)
-		answer, err := transport.RoundTrip(r)
-		if err != nil {
-			t.Errorf("%s: %v", name, err)
+		answer := g.post(t, transport, pieces(strings.Repeat("x", 1000), "end"), "X-Case", name)
+		if answer == nil {
 			return
 		}
 		defer answer.Body.Close()

@@ -147,6 +147,26 @@ func client1(t *testing.T) *http.Transport {
 	return transport
 }
 
+// post returns the answer to a POST, whose body the caller closes. It may be called from any goroutine: nil
+// says that there is no answer, which the test has been told.
+func (g gateway) post(t *testing.T, by http.RoundTripper, body io.Reader, header ...string) *http.Response {
+	t.Helper()
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, g.url+"/", body)
+	if err != nil {
+		t.Error(err)
+		return nil
+	}
+	for i := 0; i < len(header); i += 2 {
+		r.Header.Add(header[i], header[i+1])
+	}
+	answer, err := by.RoundTrip(r)
+	if err != nil {
+		t.Errorf("%q: %v", header, err)
+		return nil
+	}
+	return answer
+}
+
 // get returns the answer to a GET with its body read.
 func (g gateway) get(t *testing.T, path string, header ...string) (*http.Response, string) {
 	t.Helper()

@@ -189,13 +189,9 @@ func TestInterleavedDirectionsFlow(t *testing.T) {
 		}
 	}), func(ctx context.Context, x *exchange.Exchange) error { return x.Finish(ctx) })
 	reader, writer := io.Pipe()
-	r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, g.url+"/", reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	answer, err := client(t).RoundTrip(r)
-	if err != nil {
-		t.Fatal(err)
+	answer := g.post(t, client(t), reader)
+	if answer == nil {
+		return
 	}
 	defer answer.Body.Close()
 	for _, word := range []string{"ping", "pong", "again"} {

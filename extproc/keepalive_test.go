@@ -80,15 +80,8 @@ func TestASlowProcessorIsWaitedFor(t *testing.T) {
 	var group sync.WaitGroup
 	for _, where := range places {
 		group.Go(func() {
-			r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, g.url, strings.NewReader("a body"))
-			if err != nil {
-				t.Error(err)
-				return
-			}
-			r.Header.Set("X-Where", where)
-			answer, err := transport.RoundTrip(r)
-			if err != nil {
-				t.Errorf("%s: %v", where, err)
+			answer := g.post(t, transport, strings.NewReader("a body"), "X-Where", where)
+			if answer == nil {
 				return
 			}
 			_ = answer.Body.Close()

@@ -322,22 +322,8 @@ func (c *touched) undecided() bool {
 func touch(t *testing.T, transport http.RoundTripper, url string, c touched) {
 	t.Helper()
 	sent := content(c.request)
-	var body io.Reader = http.NoBody
-	switch c.request {
-	case "small":
-		body = bytes.NewReader(sent)
-	case "large", "trailers":
-		body = io.MultiReader(bytes.NewReader(sent)) // hides the length
-	}
-	r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, url+"/", body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	r.Header.Set("X-Kind", c.response)
+	r := requestOf(t, url, c.request, c.response)
 	r.Header.Set("X-Case", c.name)
-	if c.request == "trailers" {
-		r.Trailer = http.Header{"X-End": {"request"}}
-	}
 	answer, err := transport.RoundTrip(r)
 	if err != nil {
 		t.Fatal(err)

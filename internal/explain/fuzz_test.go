@@ -15,12 +15,7 @@ func FuzzRequest(f *testing.F) {
 		f.Add("GET", url, "x-a: b", "192.0.2.1")
 	}
 	f.Add("OPTIONS", "http://h:8080/basic", "origin: https://app.example", "::1")
-	g := gateway(f, `
-apiVersion: gateway.networking.k8s.io/v1
-kind: Gateway
-metadata: {name: gw}
-spec: {gatewayClassName: gatehouse, listeners: [{name: http, port: 8080, protocol: HTTP}]}
----
+	g := gateway(f, onPort8080+`
 apiVersion: v1
 kind: Secret
 metadata: {name: users}

@@ -13,6 +13,13 @@ import (
 	"github.com/gatehouse-proxy/gatehouse/translator"
 )
 
+// onPort8080 is a Gateway for the manifests of a test to be about.
+const onPort8080 = `apiVersion: gateway.networking.k8s.io/v1
+kind: Gateway
+metadata: {name: gw}
+spec: {gatewayClassName: gatehouse, listeners: [{name: http, port: 8080, protocol: HTTP}]}
+---`
+
 // gateway translates manifests; what is wrong with them is a part of the cases.
 func gateway(t testing.TB, manifests string) *explain.Gateway {
 	t.Helper()

@@ -71,12 +71,7 @@ func TestLoginsAndForgeriesArePlayed(t *testing.T) {
 // TestAFaultyRouteSaysWhatIsWrong with it, and nothing of its other rules.
 func TestAFaultyRouteSaysWhatIsWrong(t *testing.T) {
 	t.Parallel()
-	g := gateway(t, `
-apiVersion: gateway.networking.k8s.io/v1
-kind: Gateway
-metadata: {name: gw}
-spec: {gatewayClassName: gatehouse, listeners: [{name: http, port: 8080, protocol: HTTP}]}
----
+	g := gateway(t, onPort8080+`
 apiVersion: gateway.networking.k8s.io/v1
 kind: HTTPRoute
 metadata: {name: r}
@@ -99,12 +94,7 @@ spec:
 // TestAnAuditTellsWhoFailsOpen: such a server still asks who is calling.
 func TestAnAuditTellsWhoFailsOpen(t *testing.T) {
 	t.Parallel()
-	g := gateway(t, `
-apiVersion: gateway.networking.k8s.io/v1
-kind: Gateway
-metadata: {name: gw}
-spec: {gatewayClassName: gatehouse, listeners: [{name: http, port: 8080, protocol: HTTP}]}
----
+	g := gateway(t, onPort8080+`
 apiVersion: gateway.envoyproxy.io/v1alpha1
 kind: Backend
 metadata: {name: b}

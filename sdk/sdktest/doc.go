@@ -21,8 +21,8 @@
 // mutations with mutation rules and content-length handling, message timeouts and their extension, spurious
 // and ignored answers, immediate and streamed replies, failure modes, early close, attributes, metadata of all
 // kinds, configuration by route and virtual host, and the buffer limit. Client and upstream speak HTTP/2 or,
-// both, HTTP/1.1, with upgrades and CONNECT; the route may try again, and what is under way
-// is bounded as in Envoy.
+// both, HTTP/1.1, with upgrades and CONNECT; the route may try again, and what is under way is bounded as in
+// Envoy.
 //
 // A second filter may stand behind the first ([Inner]), and Envoy's compressor and decompressor beside it
 // ([Codec]). All of them share one message and one buffer, as in Envoy: where Envoy loses a body between two

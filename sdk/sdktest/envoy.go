@@ -279,8 +279,7 @@ func (x *envoyExchange) open(client link.End, upstream func(back link.Sender, h 
 }
 
 func (x *envoyExchange) handled() (n uint64) {
-	for name, value := range x.envoy.envoy.Stats(x.t, "^"+regexp.QuoteMeta(x.counted)+`(`+innerTag+`)?\.stream_msgs_received$`) {
-		_ = name
+	for _, value := range x.envoy.envoy.Stats(x.t, "^"+regexp.QuoteMeta(x.counted)+`(`+innerTag+`)?\.stream_msgs_received$`) {
 		n += value
 	}
 	return n

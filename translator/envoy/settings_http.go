@@ -16,6 +16,9 @@ import (
 
 // httpSettings are those of the HTTP spoken to a server. Where there are none the cluster stays as it is.
 func httpSettings(c *cluster.Cluster, s *egv1alpha1.ClusterSettings, http2 bool) {
+	if s.Timeout == nil && s.CircuitBreaker == nil && s.HTTP2 == nil {
+		return
+	}
 	common := &core.HttpProtocolOptions{}
 	if s.Timeout != nil && s.Timeout.HTTP != nil {
 		t := s.Timeout.HTTP
@@ -31,9 +34,6 @@ func httpSettings(c *cluster.Cluster, s *egv1alpha1.ClusterSettings, http2 bool)
 	}
 	if http2 {
 		explicit.ProtocolConfig = &httpupstream.HttpProtocolOptions_ExplicitHttpConfig_Http2ProtocolOptions{Http2ProtocolOptions: http2Settings(s.HTTP2)}
-	}
-	if s.Timeout == nil && s.CircuitBreaker == nil && s.HTTP2 == nil {
-		return
 	}
 	c.TypedExtensionProtocolOptions = map[string]*anypb.Any{httpProtocolOption: typed(&httpupstream.HttpProtocolOptions{
 		CommonHttpProtocolOptions: common,

@@ -75,15 +75,18 @@ func (c *checker) askedByHTTP(h *egv1alpha1.HTTPActiveHealthChecker) {
 	if h.Method != nil && !slices.Contains(methods, *h.Method) {
 		c.fault(field+"method", "must be one of %s", strings.Join(methods, ", "))
 	}
-	for _, all := range [][]egv1alpha1.HTTPStatus{h.ExpectedStatuses, h.RetriableStatuses} {
-		for _, code := range all {
-			if code < 100 || code > 599 {
-				c.fault(field+"expectedStatuses", "%d is not between 100 and 599", code)
-			}
-		}
-	}
+	c.statuses(field+"expectedStatuses", h.ExpectedStatuses)
+	c.statuses(field+"retriableStatuses", h.RetriableStatuses)
 	c.payload(field+"expectedResponse", h.ExpectedResponse)
 	c.payload(field+"requestBody", h.RequestBody)
+}
+
+func (c *checker) statuses(field string, codes []egv1alpha1.HTTPStatus) {
+	for _, code := range codes {
+		if code < 100 || code > 599 {
+			c.fault(field, "%d is not between 100 and 599", code)
+		}
+	}
 }
 
 func (c *checker) payload(field string, p *egv1alpha1.ActiveHealthCheckPayload) {

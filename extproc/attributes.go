@@ -25,16 +25,7 @@ func (a *attributes) add(raw string) {
 }
 
 func (a *attributes) get(name string) (string, bool) {
-	if a.raw == "" {
-		return "", false
-	}
-	if a.values == nil {
-		a.values = map[string]any{}
-		if wire.ReadStruct(a.values, a.raw) != nil {
-			a.values = map[string]any{}
-		}
-	}
-	switch v := a.values[name].(type) {
+	switch v := a.all()[name].(type) {
 	case string:
 		return v, true
 	case float64:
@@ -44,6 +35,16 @@ func (a *attributes) get(name string) (string, bool) {
 	default:
 		return "", false
 	}
+}
+
+func (a *attributes) all() map[string]any {
+	if a.values == nil && a.raw != "" {
+		a.values = map[string]any{}
+		if wire.ReadStruct(a.values, a.raw) != nil {
+			a.values = map[string]any{}
+		}
+	}
+	return a.values
 }
 
 func (a *attributes) text(names ...string) string {
@@ -153,16 +154,26 @@ func (s *stream) newResponse(m *message) {
 }
 
 // initial is the stream's initial gRPC metadata, which Envoy's configuration sets per route
-// (ExtProcOverrides.grpc_initial_metadata) and no client reaches.
+// (ExtProcOverrides.grpc_initial_metadata) and no client reaches. Keys of Gatehouse's own may also come as
+// attributes of those names (MappedAttributeBuilder.mapped_request_attributes).
 type initial stream
 
-// Extension returns the value of a key that has exactly one.
+// ownKeys begin the keys that may come as attributes. Others may not: request.path is the client's.
+const ownKeys = "gatehouse."
+
+// Extension returns the value of a key that has exactly one. One of Gatehouse's own with several has none: which of
+// them is meant isn't known.
 func (i *initial) Extension(key string) (string, bool) {
 	values := metadata.ValueFromIncomingContext(i.transport.Context(), key)
-	if len(values) != 1 {
+	switch {
+	case len(values) == 1:
+		return values[0], true
+	case !strings.HasPrefix(key, ownKeys):
 		return "", false
+	case len(values) > 1:
+		return "", true
 	}
-	return values[0], true
+	return i.attributes.get(key)
 }
 
 // Extensions yields the keys that have exactly one value.
@@ -170,6 +181,12 @@ func (i *initial) Extensions(yield func(key, value string) bool) {
 	md, _ := metadata.FromIncomingContext(i.transport.Context())
 	for key, values := range md {
 		if len(values) == 1 && !yield(key, values[0]) {
+			return
+		}
+	}
+	for key := range i.attributes.all() {
+		value, ok := i.attributes.get(key)
+		if ok && strings.HasPrefix(key, ownKeys) && len(md.Get(key)) == 0 && !yield(key, value) {
 			return
 		}
 	}

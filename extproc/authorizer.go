@@ -39,7 +39,7 @@ func WithNamespace(namespace string) AuthorizerOption {
 // Authorize returns a Processor that has each request decided by the Authorizer that choose returns for
 // it; nil denies with 503. choose is called concurrently and should go by [exchange.Request.Extension],
 // here the stream's initial metadata (ExtProcOverrides.grpc_initial_metadata of a route), never by what
-// the client sent. To serve it:
+// the client sent. Keys that begin with "gatehouse." may also be attributes of those names. To serve it:
 //
 //	extproc.NewServer(extproc.Authorize(choose, extproc.OnVerdict(observe))).Register(server)
 //

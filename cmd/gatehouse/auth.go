@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"log/slog"
 
 	"github.com/spf13/cobra"
@@ -17,10 +18,11 @@ func newAuth() *cobra.Command {
 		Short: "Run the authorizer alone, for an Envoy of your own",
 		Long: `Auth serves envoy.service.auth.v3.Authorization, envoy.service.ext_proc.v3.ExternalProcessor
 and grpc.health.v1.Health on one port. The Envoy configuration names the policy of a request: the
-context extension "gatehouse.policy" (ext_proc: gRPC initial metadata of that name) is the
-NAMESPACE/NAME of a SecurityPolicy among the files; an unknown name is answered 503. A request
-without one gets the default policy. Without that the files' Gateways and routes decide by host
-and path; the proxy must then send paths in their normal form. What has no policy is denied.
+context extension "gatehouse.policy" (ext_proc: gRPC initial metadata or an attribute of that
+name) is the NAMESPACE/NAME of a SecurityPolicy among the files; an unknown name is answered 503.
+A request without one gets the default policy. Without that the files' Gateways and routes decide
+by host and path; the proxy must then send paths in their normal form. What has no policy is
+denied.
 
 Changed files take effect at once. A file that breaks keeps what it held, and the fault is in the
 log and in the header gatehouse-problem of the health service. With --print-envoy-config the
@@ -36,11 +38,7 @@ command prints what to paste into Envoy's configuration, and ends.`,
 				return usageError{err}
 			}
 			if printed {
-				text, err := authserver.EnvoyConfig(config)
-				if err == nil {
-					_, err = cmd.OutOrStdout().Write(text)
-				}
-				return err
+				return printEnvoyConfig(cmd, config)
 			}
 			config.Logger = newLogger(level)
 			return authserver.Run(cmd.Context(), config)
@@ -61,4 +59,22 @@ command prints what to paste into Envoy's configuration, and ends.`,
 	flags.BoolVar(&printed, "print-envoy-config", false, "print the filters and the cluster for Envoy's configuration, and end")
 	levelFlag(cmd, &level)
 	return cmd
+}
+
+// printEnvoyConfig prints it for the good part of files with errors, which are then printed too.
+func printEnvoyConfig(cmd *cobra.Command, config authserver.Config) error {
+	text, faults, err := authserver.EnvoyConfig(config)
+	if err != nil {
+		return err
+	}
+	if _, err := cmd.OutOrStdout().Write(text); err != nil {
+		return err
+	}
+	for _, f := range faults {
+		fmt.Fprintln(cmd.ErrOrStderr(), f)
+	}
+	if len(faults) > 0 {
+		return errReported
+	}
+	return nil
 }

@@ -68,6 +68,32 @@ func number(text string, lookup func() (string, error)) (int, error) {
 	return strconv.Atoi(id)
 }
 
+// maxSocketPath is what the kernel takes (unix(7)).
+const maxSocketPath = 107
+
+// checkListen reports an address of neither form.
+func checkListen(text string) error {
+	path, socket := strings.CutPrefix(text, "unix:")
+	switch {
+	case socket && path == "":
+		return errors.New("--listen unix: names no path, such as unix:/run/gatehouse.sock")
+	case socket && len(path) > maxSocketPath:
+		return fmt.Errorf("--listen: the path of a Unix socket has at most %d bytes", maxSocketPath)
+	case !socket && !isHostPort(text):
+		return fmt.Errorf("--listen %q is neither host:port nor unix:/path", text)
+	}
+	return nil
+}
+
+func isHostPort(text string) bool {
+	_, port, err := net.SplitHostPort(text)
+	if err != nil {
+		return false
+	}
+	_, err = strconv.ParseUint(port, 10, 16)
+	return err == nil
+}
+
 // listen binds the configured address. A socket file that nobody listens on is replaced.
 func listen(ctx context.Context, config *Config) (net.Listener, error) {
 	path, ok := strings.CutPrefix(config.Listen, "unix:")

@@ -7,11 +7,13 @@ import (
 	"log/slog"
 	"maps"
 	"slices"
-	"strings"
 	"sync/atomic"
+
+	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	"github.com/gatehouse-proxy/gatehouse/exchange"
 	"github.com/gatehouse-proxy/gatehouse/internal/routing"
+	"github.com/gatehouse-proxy/gatehouse/internal/standalone"
 	"github.com/gatehouse-proxy/gatehouse/security/bundle"
 	"github.com/gatehouse-proxy/gatehouse/security/config"
 	"github.com/gatehouse-proxy/gatehouse/security/decisionlog"
@@ -20,10 +22,11 @@ import (
 	"github.com/gatehouse-proxy/gatehouse/translator"
 	"github.com/gatehouse-proxy/gatehouse/translator/envoy"
 	"github.com/gatehouse-proxy/gatehouse/translator/resource"
+	"github.com/gatehouse-proxy/gatehouse/translator/status"
 )
 
-// errForeign indicates a policy of which the authorizer could enforce only a part.
-var errForeign = errors.New("is Envoy's part; configure that filter in Envoy itself and remove it here")
+// foreign says of a field why the authorizer would enforce only a part of its policy.
+const foreign = "spec.%s: is Envoy's part; configure that filter in Envoy itself and remove it here"
 
 // policies holds what the authorizer enforces. load is not concurrent with itself; choose is.
 type policies struct {
@@ -34,6 +37,7 @@ type policies struct {
 	config     Config
 	seals      *envoy.Builder // nil: verdicts carry no proof
 	told       map[string]bool
+	troubled   bool // the last report had problems
 	last       *translator.Result
 	current    atomic.Pointer[state]
 }
@@ -93,20 +97,21 @@ func (p *policies) nobody(r *exchange.Request, why string) exchange.Authorizer {
 // with 503.
 func (p *policies) load(set *resource.Set, problems []resource.Problem) {
 	next := &state{byName: map[string]*policy.Policy{}, byRef: map[string]*policy.Policy{}}
-	for _, problem := range problems {
-		next.problems = append(next.problems, problem.String())
-	}
+	p.last = p.translator.Translate(set, p.last)
+	found := &standalone.Checked{Set: set, Problems: problems, Result: relevant(set, p.last)}
 	for _, s := range p.translator.Policies(set) {
-		fault := error(nil)
-		if foreign := s.Foreign(); len(foreign) > 0 {
-			fault = fmt.Errorf("spec.%s %w", strings.Join(foreign, ", spec."), errForeign)
+		var faults []error
+		for _, field := range s.Foreign() {
+			faults = append(faults, fmt.Errorf(foreign, field))
 		}
-		next.byName[s.Spec.Name] = p.compile(next, s.Spec, s.Data, s.Spec.Name, fault)
+		compiled, err := p.compile(s.Spec, s.Data, s.Spec.Name, errors.Join(faults...))
+		next.byName[s.Spec.Name] = compiled
+		found.Facts = append(found.Facts, faultsOf(s.Spec, err)...)
 	}
 	if set.Gateways.Len() > 0 {
-		p.loadRoutes(next, set)
+		found.Facts = append(found.Facts, p.loadRoutes(next)...)
 	}
-	p.report(next.problems)
+	p.report(next, found)
 	if old := p.current.Swap(next); old != nil {
 		for _, gone := range slices.AppendSeq(slices.Collect(maps.Values(old.byName)), maps.Values(old.byRef)) {
 			gone.Close()
@@ -114,50 +119,84 @@ func (p *policies) load(set *resource.Set, problems []resource.Problem) {
 	}
 }
 
+// relevant leaves out what only a gateway needs if there is none: policies are then chosen by name, whether or not
+// their targets exist.
+func relevant(set *resource.Set, result *translator.Result) *translator.Result {
+	out := &translator.Result{Conditions: result.Conditions}
+	if set.Gateways.Len() == 0 {
+		out.Conditions = slices.DeleteFunc(slices.Clone(result.Conditions), func(c status.Condition) bool {
+			return c.Object.Kind != "SecurityPolicy" || c.Reason == string(gatewayv1.PolicyReasonTargetNotFound)
+		})
+	}
+	return out
+}
+
 // loadRoutes prepares the choice by host and path.
-func (p *policies) loadRoutes(next *state, set *resource.Set) {
-	p.last = p.translator.Translate(set, p.last)
+func (p *policies) loadRoutes(next *state) (faults []status.Condition) {
 	table, err := routing.New(p.last.Snapshot)
 	if err != nil {
 		next.problems = append(next.problems, "no policy can be chosen by host and path: "+err.Error())
-		return
+		return nil
 	}
 	next.table = table
 	for _, s := range p.last.Snapshot.Policies {
-		next.byRef[s.Ref] = p.compile(next, s.Spec, s.Data, s.Ref, nil)
+		compiled, err := p.compile(s.Spec, s.Data, s.Ref, nil)
+		next.byRef[s.Ref] = compiled
+		faults = append(faults, faultsOf(s.Spec, err)...)
 	}
+	return faults
 }
 
-// compile makes one authorizer; fault is what is known to be wrong already.
-func (p *policies) compile(next *state, spec *config.Policy, data config.Data, sealedAs string, fault error) *policy.Policy {
+// compile makes one authorizer, which denies everything if err says why it can't be enforced; fault is what is
+// known to be wrong already.
+func (p *policies) compile(spec *config.Policy, data config.Data, sealedAs string, fault error) (compiled *policy.Policy, err error) {
 	deps := policy.Deps{Data: data, JWKS: p.fetcher, Bundles: p.bundles, Decisions: p.decisions, CORSHeaders: true, Logger: p.config.Logger}
 	if p.seals != nil {
 		deps.Metadata = map[string]any{envoy.SealKey: p.seals.Seal(sealedAs), envoy.CheckedKey: p.seals.Checked()}
 	}
 	if fault == nil {
-		compiled, err := policy.Compile(spec, deps)
-		if err == nil {
-			return compiled
+		if compiled, fault = policy.Compile(spec, deps); fault == nil {
+			return compiled, nil
 		}
-		fault = err
 	}
-	next.problems = append(next.problems, "SecurityPolicy "+spec.Name+": "+fault.Error()+"; its requests are answered 503")
-	return policy.Broken(spec, deps, fault)
+	return policy.Broken(spec, deps, fault), fault
 }
 
-// report logs each problem once for as long as it lasts.
-func (p *policies) report(problems []string) {
+// faultsOf are the conditions for the error of a policy that couldn't be compiled. What the translation has found
+// stands in its own.
+func faultsOf(spec *config.Policy, err error) []status.Condition {
+	if err == nil || err.Error() == spec.Fault {
+		return nil
+	}
+	return standalone.CompileFaults(spec.Name, err)
+}
+
+// report notes what is wrong, in the words of gatehouse validate, and logs each thing once for as long as it lasts.
+func (p *policies) report(next *state, found *standalone.Checked) {
+	faults, warnings := found.Findings()
+	for _, f := range faults {
+		next.problems = append(next.problems, f.String())
+	}
+	if name := p.config.DefaultPolicy; name != "" && next.byName[name] == nil {
+		next.problems = append(next.problems, fmt.Sprintf("--default-policy %s: no such SecurityPolicy is among the files; requests that name none are answered 503", name))
+	}
 	now := map[string]bool{}
-	for _, text := range problems {
+	tell := func(level slog.Level, text string) {
 		if !p.told[text] && !now[text] {
-			p.config.Logger.Error(text)
+			p.config.Logger.Log(context.Background(), level, text)
 		}
 		now[text] = true
 	}
-	if len(p.told) > 0 && len(now) == 0 {
+	for _, w := range warnings {
+		tell(slog.LevelWarn, w.String())
+	}
+	for _, text := range next.problems {
+		tell(slog.LevelError, text)
+	}
+	if len(next.problems) == 0 && p.troubled {
 		p.config.Logger.Log(context.Background(), slog.LevelInfo, "all problems are gone")
 	}
-	p.told = now
+	p.told, p.troubled = now, len(next.problems) > 0
 }
 
 // problems are what is wrong with the files now.

@@ -48,6 +48,12 @@ func (c *Config) Check() error {
 	if c.TLSClientCA != "" && c.TLSCert == "" {
 		return errors.New("--tls-client-ca needs --tls-cert and --tls-key")
 	}
+	if err := checkListen(c.Listen); err != nil {
+		return err
+	}
+	if c.MetricsAddress != "" && !isHostPort(c.MetricsAddress) {
+		return fmt.Errorf("--metrics-address %q is not host:port", c.MetricsAddress)
+	}
 	if c.DefaultPolicy != "" && strings.Count(c.DefaultPolicy, "/") != 1 {
 		return errors.New("--default-policy is NAMESPACE/NAME")
 	}

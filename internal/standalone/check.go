@@ -48,14 +48,20 @@ func check(paths []string, describe func(issuers []string) discovery.Documents) 
 		return nil, fmt.Errorf("%w: %w", ErrInput, err)
 	}
 	t := translator.New(translator.Options{ControllerNames: ControllerNames(), SealKey: []byte("a fixed key, for looking at output"), SystemRoots: SystemRoots()})
-	c := &Checked{Set: set, Problems: problems, Result: t.Translate(set, nil)}
-	if describe != nil && len(c.Result.Providers) > 0 {
-		c.Set = set.WithProviders(describe(c.Result.Issuers()))
-		c.Result = t.Translate(c.Set, c.Result)
+	result := t.Translate(set, nil)
+	if describe != nil && len(result.Providers) > 0 {
+		set = set.WithProviders(describe(result.Issuers()))
+		result = t.Translate(set, result)
 	}
+	return Judge(t, set, problems, result), nil
+}
+
+// Judge compiles every policy of what t has translated, used or not, without touching the network.
+func Judge(t *translator.Translator, set *resource.Set, problems []resource.Problem, result *translator.Result) *Checked {
+	c := &Checked{Set: set, Problems: problems, Result: result}
 	c.compile(t)
 	c.processors()
-	return c, nil
+	return c
 }
 
 // compile compiles the policies as they are in force, that is merged, and by itself each that isn't.
@@ -90,10 +96,15 @@ func compileFaults(spec *config.Policy, deps policy.Deps) []status.Condition {
 		compiled.Close()
 		return nil
 	}
+	return CompileFaults(spec.Name, err)
+}
+
+// CompileFaults are the conditions of a policy, by its namespace/name, for the error of compiling it.
+func CompileFaults(name string, err error) []status.Condition {
 	var all []status.Condition
 	for _, message := range messages(err) {
 		all = append(all, status.Condition{
-			Object: securityPolicy(spec.Name), Type: "Accepted", Reason: "Invalid", Message: specField(message),
+			Object: securityPolicy(name), Type: "Accepted", Reason: "Invalid", Message: specField(message),
 		})
 	}
 	return all

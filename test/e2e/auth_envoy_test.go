@@ -2,7 +2,6 @@ package e2e
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"net/http"
 	"os"
@@ -154,13 +153,15 @@ func TestAuthChoosesByHostAndPath(t *testing.T) {
 	}
 }
 
-// TestAuthKeepsWhatABrokenFileHeld, and says so to whoever asks for its health.
+// TestAuthKeepsWhatABrokenFileHeld, and says in the words of validate what is wrong, in its log and to whoever asks
+// for its health.
 func TestAuthKeepsWhatABrokenFileHeld(t *testing.T) {
 	t.Parallel()
 	backend, port, state := gatewaytest.NewBackend(t, "b"), freePort(t), envoytest.SocketDir(t)
-	file := writeFile(t, usersManifest+"\n---\n"+policyManifest("named", basicSpec))
+	good := usersManifest + "\n---\n" + policyManifest("named", basicSpec)
+	file := writeFile(t, good)
 	socket := filepath.Join(state, "auth.sock")
-	startAuth(t, "-f", file, "--listen", "unix:"+socket, "--state", state)
+	log := startAuth(t, "-f", file, "--listen", "unix:"+socket, "--state", state)
 	gatewaytest.Eventually(t, "socket", func() error { _, err := os.Stat(socket); return err })
 	envoytest.Start(t, ownEnvoy(port, backend.Port, socket))
 	conn, err := grpc.NewClient("unix:"+socket, grpc.WithTransportCredentials(insecure.NewCredentials()))
@@ -168,7 +169,7 @@ func TestAuthKeepsWhatABrokenFileHeld(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer conn.Close()
-	problems := func() string {
+	problems := func() []string {
 		var header metadata.MD
 		for _, service := range []string{"", "ext_authz", "ext_proc"} {
 			answer, err := healthpb.NewHealthClient(conn).Check(t.Context(), &healthpb.HealthCheckRequest{Service: service}, grpc.Header(&header))
@@ -176,23 +177,45 @@ func TestAuthKeepsWhatABrokenFileHeld(t *testing.T) {
 				t.Fatalf("health of %q: %v %v", service, answer, err)
 			}
 		}
-		return strings.Join(header.Get("gatehouse-problem"), "\n")
+		return header.Get("gatehouse-problem")
 	}
-	if got := problems(); got != "" {
-		t.Errorf("problems of a good file: %s", got)
-	}
-	if err := os.WriteFile(file, []byte(usersManifest+"\n---\nkind: [\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	gatewaytest.Eventually(t, "the problem", func() error {
-		if got := problems(); !strings.Contains(got, file) || !strings.Contains(got, "isn't valid YAML") {
-			return errors.New(fmt.Sprint("health says ", got))
+	for _, broken := range []struct {
+		name, text string
+		want       map[string]int // by header
+	}{
+		{"YAML", usersManifest + "\n---\nkind: [\n", map[string]int{"x-none: 1": http.StatusUnauthorized, basicAlice: http.StatusOK}},
+		{"a bracket that isn't closed", usersManifest + "\n---\n" + policyManifest("named", basicSpec[:len(basicSpec)-1]), map[string]int{"x-none: 1": http.StatusUnauthorized, basicAlice: http.StatusOK}},
+		{"nothing wrong", good, map[string]int{"x-none: 1": http.StatusUnauthorized, basicAlice: http.StatusOK}},
+		{"a Secret that is gone", policyManifest("named", basicSpec), map[string]int{basicAlice: http.StatusServiceUnavailable}},
+		{"Rego", good + "\n---\n" + policyManifest("other", "  opa: {modules: [{type: Inline, inline: \"package x\\nallow if {\"}]}"), map[string]int{basicAlice: http.StatusOK}},
+		{"an unknown field", usersManifest + "\n---\n" + policyManifest("named", basicSpec+"\n  nonsense: 1"), map[string]int{basicAlice: http.StatusServiceUnavailable}},
+	} {
+		if err := os.WriteFile(file, []byte(broken.text), 0o600); err != nil {
+			t.Fatal(err)
 		}
-		return nil
-	})
-	for header, want := range map[string]int{"x-none: 1": http.StatusUnauthorized, basicAlice: http.StatusOK} {
-		if a := gatewaytest.Get(t, at(port, "/named"), header); a.Status != want {
-			t.Errorf("with %q: %d, want %d", header, a.Status, want)
+		_, stderr, _ := command(t, "validate", "-f", file)
+		var want []string
+		for line := range strings.Lines(stderr) {
+			if !strings.Contains(line, "doesn't exist; a policy's target") { // which is nothing to an authorizer
+				want = append(want, strings.TrimSpace(line))
+			}
+		}
+		gatewaytest.Eventually(t, broken.name, func() error {
+			got := problems()
+			for i, line := range want {
+				if len(got) != len(want) || got[i] != strings.ReplaceAll(line, `"`, `\"`) {
+					return fmt.Errorf("health says %q, validate %q", got, want)
+				}
+			}
+			return nil
+		})
+		for _, line := range want {
+			if !strings.Contains(log.text(), strings.ReplaceAll(line, `"`, `\"`)) {
+				t.Errorf("%s: no %s in the log", broken.name, line)
+			}
+		}
+		for header, status := range broken.want {
+			gatewaytest.Await(t, at(port, "/named"), status, header)
 		}
 	}
 }

@@ -1,7 +1,6 @@
 package e2e
 
 import (
-	"bytes"
 	"fmt"
 	"net/http"
 	"os"
@@ -139,11 +138,12 @@ func TestAuthServesAnEnvoyOfOnesOwn(t *testing.T) {
 	gatewaytest.Await(t, at(port, "/named"), http.StatusForbidden, basicAlice)
 }
 
-func startAuth(t *testing.T, args ...string) {
+// startAuth returns what it logs.
+func startAuth(t *testing.T, args ...string) *lockedOutput {
 	t.Helper()
 	cmd := exec.Command(gatewaytest.Binary(t), append([]string{"auth"}, args...)...)
-	var out bytes.Buffer
-	cmd.Stderr = &out
+	out := &lockedOutput{}
+	cmd.Stderr = out
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -153,7 +153,8 @@ func startAuth(t *testing.T, args ...string) {
 			t.Errorf("gatehouse auth: %v", err)
 		}
 		if t.Failed() {
-			t.Logf("gatehouse auth:\n%s", out.String())
+			t.Logf("gatehouse auth:\n%s", out.text())
 		}
 	})
+	return out
 }

@@ -74,6 +74,12 @@ func (o *lockedOutput) Write(p []byte) (int, error) {
 	return o.all.Write(p)
 }
 
+func (o *lockedOutput) text() string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.all.String()
+}
+
 func (o *lockedOutput) await(t *testing.T, text string) {
 	t.Helper()
 	gatewaytest.Eventually(t, text, func() error {

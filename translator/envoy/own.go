@@ -25,6 +25,8 @@ type OwnOptions struct {
 	// TLS has Envoy verify the server by the system's roots; ServerName is the name to verify.
 	TLS        bool
 	ServerName string
+	// ClientCertificate says that the server demands one, which only the Envoy's owner has.
+	ClientCertificate bool
 	// Policies are those that routes may name.
 	Policies []OwnPolicy
 }
@@ -52,6 +54,8 @@ type Own struct {
 	ExtProcRoutes     map[string]json.RawMessage `json:"ext_proc_routes"`
 	OpenRoute         json.RawMessage            `json:"open_route"`
 	Clusters          []json.RawMessage          `json:"clusters"`
+
+	clientCertificate bool
 }
 
 // Own builds the parts of a configuration.
@@ -74,7 +78,7 @@ func (b *Builder) Own(o OwnOptions) (*Own, error) {
 		filterAuthorizer: &authz.ExtAuthzPerRoute{Override: &authz.ExtAuthzPerRoute_Disabled{Disabled: true}},
 		filterSeal:       &rbac.RBACPerRoute{},
 	})}
-	out := &Own{Routes: map[string]json.RawMessage{}, ExtProcRoutes: map[string]json.RawMessage{}}
+	out := &Own{clientCertificate: o.ClientCertificate, Routes: map[string]json.RawMessage{}, ExtProcRoutes: map[string]json.RawMessage{}}
 	var err error
 	keep := func(target *json.RawMessage, m proto.Message) {
 		if err == nil {
@@ -102,8 +106,17 @@ func (o *Own) YAML() ([]byte, error) {
 		return nil, err
 	}
 	body, err := yaml.JSONToYAML(text)
-	return append([]byte(ownHelp), body...), err
+	help := ownHelp
+	if o.clientCertificate {
+		help += ownCertificateHelp
+	}
+	return append([]byte(help), body...), err
 }
+
+const ownCertificateHelp = `#
+# The server demands a client certificate: add this Envoy's to the cluster's common_tls_context, as
+# tls_certificates: [{certificate_chain: {filename: …}, private_key: {filename: …}}].
+`
 
 const ownHelp = `# Parts of an Envoy configuration for gatehouse auth.
 #

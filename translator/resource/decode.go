@@ -147,6 +147,9 @@ func (r *reader) read(object map[string]any, d *Document) {
 	}
 	e := entry{key: r.key, kind: kind, line: r.line}
 	e.object = r.decode(kind, object)
+	if r.from.cut { // what is missing may stand behind the syntax error, which is told
+		r.faults = r.faults[:len(r.from.faults)]
+	}
 	if len(r.faults) > 0 && e.object != nil {
 		e.invalid = r.reason()
 	}

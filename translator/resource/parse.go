@@ -90,6 +90,7 @@ type parsed struct {
 	line  int        // of the node's first line, less one
 	// faults of the structure: the value is a part of what was meant.
 	faults []finding
+	cut    bool // the text goes on behind a syntax error
 }
 
 var errorLine = regexp.MustCompile(`^yaml: (?:line (\d+): )?`)
@@ -152,7 +153,7 @@ func readablePart(text []byte, syntax finding) (parsed, bool) {
 		if object["apiVersion"] == nil || object["kind"] == nil || object["kind"] == "List" {
 			return parsed{}, false
 		}
-		return parsed{value: value, node: &node, faults: append([]finding{syntax}, faults...)}, true
+		return parsed{value: value, node: &node, faults: append([]finding{syntax}, faults...), cut: true}, true
 	}
 	return parsed{}, false
 }

@@ -32,6 +32,7 @@ const (
 type Policy struct {
 	compiler *ast.Compiler
 	query    ast.Body
+	direct   *direct // nil: only the whole query answers
 	store    storage.Store
 	txn      storage.Transaction
 	reads    *reads
@@ -227,7 +228,7 @@ func (p *Policy) prepare(path string, documents map[string]any) error {
 	if err != nil {
 		return fmt.Errorf("opa.decision: %w", err)
 	}
-	p.query = query
+	p.query, p.direct = query, directOf(p.compiler, ref, document != nil)
 	return nil
 }
 

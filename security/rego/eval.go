@@ -71,31 +71,47 @@ func (p *Policy) compute(ctx context.Context, r *exchange.Request, caller *ident
 	return o, err
 }
 
-// evaluate calls topdown itself: rego.Eval would start a goroutine for each request to watch the context.
+// evaluate answers the decision. A builtin at work can't be stopped; what it found too late doesn't count either.
 func (p *Policy) evaluate(ctx context.Context, input *ast.Term, now time.Time, limit *deadline) (ast.Value, error) {
 	var decision ast.Value
-	results := 0
-	err := topdown.NewQuery(p.query).
-		WithCompiler(p.compiler).WithStore(p.store).WithTransaction(p.txn).
-		WithInput(input).WithTime(now).WithCancel(limit).
-		WithMetrics(metrics.NoOp()).WithStrictBuiltinErrors(true).
-		Iter(ctx, func(result topdown.QueryResult) error {
-			if term := result[decisionVar]; term != nil {
-				decision = term.Value
-			}
-			results++
-			return nil
-		})
+	var err error
+	if p.direct != nil && input != nil {
+		decision, err = p.direct.evaluate(ctx, p, input, now, limit)
+	} else {
+		decision, err = p.whole(ctx, input, now, limit)
+	}
 	switch {
-	// A builtin at work can't be stopped; what it found too late doesn't count either.
 	case limit.Cancelled():
 		return nil, ErrTimeout
 	case err != nil:
 		return nil, ErrFault
-	case results == 0:
+	case decision == nil:
 		return nil, ErrUndefined
-	case results > 1 || decision == nil:
-		return nil, ErrFault
 	}
 	return decision, nil
+}
+
+// whole evaluates the query of the decision's path.
+func (p *Policy) whole(ctx context.Context, input *ast.Term, now time.Time, limit *deadline) (ast.Value, error) {
+	var decision ast.Value
+	results := 0
+	err := p.topdown(p.query, input, now, limit).Iter(ctx, func(result topdown.QueryResult) error {
+		if term := result[decisionVar]; term != nil {
+			decision = term.Value
+		}
+		results++
+		return nil
+	})
+	if results > 1 || results == 1 && decision == nil {
+		return nil, ErrFault
+	}
+	return decision, err
+}
+
+// topdown is called without rego.Eval, which would start a goroutine for each request to watch the context.
+func (p *Policy) topdown(query ast.Body, input *ast.Term, now time.Time, limit *deadline) *topdown.Query {
+	return topdown.NewQuery(query).
+		WithCompiler(p.compiler).WithStore(p.store).WithTransaction(p.txn).
+		WithInput(input).WithTime(now).WithCancel(limit).
+		WithMetrics(metrics.NoOp()).WithStrictBuiltinErrors(true)
 }

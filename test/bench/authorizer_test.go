@@ -110,7 +110,7 @@ func TestWarmRequestsAllocateLittle(t *testing.T) {
 	}{
 		{"a token seen before", withoutRego(remembered), token, 1},
 		{"and a decision remembered", remembered, token, 1},
-		{"and Rego evaluated", eachTime, other, 80},
+		{"and Rego evaluated", eachTime, other, 30},
 		{"a password seen before", password, login, 3},
 	} {
 		s, text := server(t, c.spec), message(t, c.authorization)

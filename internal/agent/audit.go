@@ -78,7 +78,10 @@ func (a *Audit) Verdict(ctx context.Context, r *exchange.Request, v exchange.Ver
 		status = v.Reply.Status()
 	}
 	route, _ := r.Extension(envoy.ExtensionRoute)
-	ref, _ := r.Extension(envoy.ExtensionPolicy)
+	ref, named := r.Extension(envoy.ExtensionPolicy)
+	if !named {
+		ref = a.nameOf(r)
+	}
 	a.log.LogAttrs(ctx, slog.LevelInfo, "denied",
 		slog.String("request_id", r.Header.Get("x-request-id")), slog.String("route", route), slog.String("policy", ref),
 		slog.Int("status", status), slog.String("reason", v.Reason))

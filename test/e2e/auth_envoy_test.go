@@ -51,6 +51,7 @@ func pasted(t *testing.T, printed string, port, backend int, routes ...[2]string
 	}
 	parts.Config["virtual_hosts"] = []any{map[string]any{"name": "all", "domains": []string{"*"}, "routes": all}}
 	parts.Manager["stat_prefix"], parts.Manager["route_config"] = "own", parts.Config
+	parts.Manager["xff_num_trusted_hops"] = 1 // behind one other proxy
 	parts.Manager["@type"] = "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
 	var own map[string]any
 	if err := yaml.Unmarshal([]byte(ownEnvoy(port, backend, "/nowhere")), &own); err != nil {
@@ -78,7 +79,7 @@ func TestAuthsPrintedConfigurationWorks(t *testing.T) {
 	if code != 0 {
 		t.Fatalf("exit %d: %s", code, stderr)
 	}
-	startAuth(t, args...)
+	log := startAuth(t, args...)
 	gatewaytest.Eventually(t, "socket", func() error { _, err := os.Stat(socket); return err })
 	envoytest.Start(t, pasted(t, printed, port, backend.Port, [2]string{"/named", "named default/named"}, [2]string{"/stream", "streamed default/named"},
 		[2]string{"/open", "open"}, [2]string{"/unchecked", "unchecked"}, [2]string{"/", ""}))
@@ -87,13 +88,15 @@ func TestAuthsPrintedConfigurationWorks(t *testing.T) {
 		header []string
 		want   int
 	}{
-		"named":               {"/named", nil, 401},
-		"named, password":     {"/named", []string{basicAlice}, 200},
-		"by ext_proc":         {"/stream", nil, 401},
-		"by ext_proc, passes": {"/stream", []string{basicAlice}, 200},
-		"nobody checks":       {"/open", nil, 200},
-		"the default policy":  {"/x", nil, 200},
-		"no proof":            {"/unchecked", []string{basicAlice}, 403},
+		"named":                       {"/named", nil, 401},
+		"named, password":             {"/named", []string{basicAlice}, 200},
+		"by ext_proc":                 {"/stream", nil, 401},
+		"by ext_proc, passes":         {"/stream", []string{basicAlice}, 200},
+		"nobody checks":               {"/open", nil, 200},
+		"the default policy":          {"/x", nil, 200},
+		"by default, from elsewhere":  {"/x", []string{"X-Forwarded-For: 203.0.113.9"}, 403},
+		"by default, from the office": {"/x", []string{"X-Forwarded-For: 127.0.0.9"}, 200},
+		"no proof":                    {"/unchecked", []string{basicAlice}, 403},
 	} {
 		a := gatewaytest.Get(t, at(port, test.path), test.header...)
 		if a.Status != test.want {
@@ -104,6 +107,9 @@ func TestAuthsPrintedConfigurationWorks(t *testing.T) {
 				t.Errorf("%s: the backend gets %s", name, internal)
 			}
 		}
+	}
+	if !strings.Contains(log.text(), "policy=default/fallback status=403 reason=rule_default_denied") {
+		t.Error("the log doesn't name the default policy as the one that denied")
 	}
 	for _, path := range []string{"/named", "/stream"} {
 		checkCORS(t, path+" 200", gatewaytest.Get(t, at(port, path), basicAlice, origin).Header)
@@ -164,6 +170,9 @@ func TestAuthKeepsWhatABrokenFileHeld(t *testing.T) {
 	log := startAuth(t, "-f", file, "--listen", "unix:"+socket, "--state", state)
 	gatewaytest.Eventually(t, "socket", func() error { _, err := os.Stat(socket); return err })
 	envoytest.Start(t, ownEnvoy(port, backend.Port, socket))
+	if a := gatewaytest.Get(t, at(port, "/no-policy"), basicAlice); a.Status != http.StatusServiceUnavailable {
+		t.Errorf("neither a name nor a default policy nor routes: %d, want 503", a.Status)
+	}
 	conn, err := grpc.NewClient("unix:"+socket, grpc.WithTransportCredentials(insecure.NewCredentials()))
 	if err != nil {
 		t.Fatal(err)

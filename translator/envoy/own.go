@@ -73,7 +73,13 @@ func (b *Builder) Own(o OwnOptions) (*Own, error) {
 			always(filterRouter, &router.Router{}),
 		},
 	}
-	config := &route.RouteConfiguration{RequestHeadersToRemove: []string{headerClientAddress, headerRecompute}}
+	config := &route.RouteConfiguration{
+		RequestHeadersToRemove: []string{headerClientAddress, headerRecompute},
+		// For routes that name no policy; the others have it of their own.
+		TypedPerFilterConfig: pack(map[string]proto.Message{filterAuthorizer: &authz.ExtAuthzPerRoute{Override: &authz.ExtAuthzPerRoute_CheckSettings{
+			CheckSettings: &authz.CheckSettings{ContextExtensions: map[string]string{extensionClientAddress: "header"}},
+		}}}),
+	}
 	open := &route.Route{TypedPerFilterConfig: pack(map[string]proto.Message{
 		filterAuthorizer: &authz.ExtAuthzPerRoute{Override: &authz.ExtAuthzPerRoute_Disabled{Disabled: true}},
 		filterSeal:       &rbac.RBACPerRoute{},
@@ -125,7 +131,8 @@ const ownHelp = `# Parts of an Envoy configuration for gatehouse auth.
 # routes                   what a route has whose policy the route names, by policy.
 # ext_proc_routes          the same by ext_proc instead of ext_authz.
 # open_route               what a route has that nobody is to check.
-# route_config             keeps the headers between Envoy and the authorizer from the backends.
+# route_config             keeps the headers between Envoy and the authorizer from the backends, and has the
+#                          authorizer believe the client's address that Envoy has found.
 # clusters                 the authorizer. With TLS its certificate must come from an authority in trusted_ca.
 #
 # The proofs are made with the seal key in the state directory of gatehouse auth. Behind another proxy set

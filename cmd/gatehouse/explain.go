@@ -47,9 +47,9 @@ sent to a backend.`,
 				return usageError{errors.New("name manifests by -f or a running gateway by --server")}
 			}
 			if body != "" {
-				text, err := os.ReadFile(body)
+				text, err := readBody(cmd, body)
 				if err != nil {
-					return usageError{err}
+					return usageError{fmt.Errorf("--body: %w", err)}
 				}
 				request.Body = text
 			}
@@ -76,9 +76,17 @@ sent to a backend.`,
 	flags.StringArrayVarP(&request.Headers, "header", "H", nil, "header line 'name: value'; repeatable. A Host takes the place of the URL's")
 	flags.StringVar(&request.From, "from", "", "IP address that the connection comes from (default 127.0.0.1)")
 	flags.BoolVar(&request.HTTP2, "http2", false, "the request is sent by HTTP/2")
-	flags.StringVar(&body, "body", "", "file with the request's body")
+	flags.StringVar(&body, "body", "", "file with the request's body, or - for standard input")
 	flags.BoolVar(&private, "allow-private-jwks", false, "let JWKS be fetched from private, link-local and loopback addresses")
 	return cmd
+}
+
+// readBody reads a file, or standard input for "-".
+func readBody(cmd *cobra.Command, path string) ([]byte, error) {
+	if path == "-" {
+		return io.ReadAll(cmd.InOrStdin())
+	}
+	return os.ReadFile(path)
 }
 
 // explainFiles returns errReported as faulty if the manifests have errors, which are then printed.

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -63,7 +64,7 @@ policies are enforced by Gatehouse's own authorizer.`,
 		Args:          cobra.ArbitraryArgs,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) > 0 {
-				return usageError{fmt.Errorf("unknown command %q; see %q", args[0], "gatehouse --help")}
+				return unknownCommand(cmd, args[0])
 			}
 			return cmd.Help()
 		},
@@ -81,11 +82,24 @@ policies are enforced by Gatehouse's own authorizer.`,
 	return root
 }
 
-func noArguments(cmd *cobra.Command, args []string) error {
-	if len(args) > 0 {
-		return usageError{fmt.Errorf("unexpected argument %q; see %q", args[0], cmd.CommandPath()+" --help")}
+func unknownCommand(root *cobra.Command, name string) error {
+	hint := ""
+	root.SuggestionsMinimumDistance = 2
+	if near := root.SuggestionsFor(name); len(near) > 0 {
+		hint = fmt.Sprintf("; did you mean %s?", strings.Join(near, " or "))
 	}
-	return nil
+	return usageError{fmt.Errorf("unknown command %q%s; see %q", name, hint, root.CommandPath()+" --help")}
+}
+
+func noArguments(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	hint := ""
+	if _, err := os.Stat(args[0]); err == nil && cmd.Flags().Lookup("filename") != nil {
+		hint = "; manifests are named by -f"
+	}
+	return usageError{fmt.Errorf("unexpected argument %q%s; see %q", args[0], hint, cmd.CommandPath()+" --help")}
 }
 
 // filesFlag adds -f, which every command that reads manifests has.

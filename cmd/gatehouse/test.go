@@ -126,11 +126,11 @@ func (t *policyTest) once(ctx context.Context, caseFiles []string) error {
 	failed := policytest.Text(t.out, outcomes, changes, engine.Missed())
 	if t.junit != "" {
 		file, err := os.Create(t.junit)
-		if err != nil {
-			return err
+		if err == nil {
+			err = errors.Join(policytest.JUnit(file, outcomes), file.Close())
 		}
-		if err := errors.Join(policytest.JUnit(file, outcomes), file.Close()); err != nil {
-			return err
+		if err != nil {
+			return fmt.Errorf("%w: --junit: %w", standalone.ErrEnvironment, err)
 		}
 	}
 	if failed > 0 || len(changes) > 0 {

@@ -4,8 +4,10 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/spf13/cobra"
+	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	"github.com/gatehouse-proxy/gatehouse/internal/render"
 	"github.com/gatehouse-proxy/gatehouse/internal/source/files"
@@ -24,8 +26,8 @@ func newTranslate() *cobra.Command {
 		Long: `Translate prints the final xDS, with secrets redacted. With -o envoy it prints one static
 bootstrap, secrets included, that runs as it is; protected routes answer 503 until an
 authorizer listens on its socket. Nothing is fetched: what OpenID providers say about themselves
-is taken from the state directory, as its gateway has fetched it last. If the input has errors they are printed, the good part
-is translated all the same, and the exit code is 1.`,
+is taken from the state directory, as its gateway has fetched it last. If the input has errors
+they are printed, the good part is translated all the same, and the exit code is 1.`,
 		Example: `  gatehouse translate -f examples/quickstart --type route
   gatehouse translate -f examples/quickstart -o envoy > envoy.yaml && envoy --mode validate -c envoy.yaml`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -43,6 +45,9 @@ is translated all the same, and the exit code is 1.`,
 			if err != nil {
 				return err
 			}
+			if gateway != "" && !slices.ContainsFunc(set.Gateways.All(), func(g *gatewayv1.Gateway) bool { return g.Namespace+"/"+g.Name == gateway }) {
+				return usageError{fmt.Errorf("--gateway %s: no such Gateway is among the files; it is NAMESPACE/NAME", gateway)}
+			}
 			key := sealKey(cmd, filepath.Join(state, standalone.SealKeyFile))
 			t := translator.New(translator.Options{
 				ControllerNames: []string{translator.ControllerName, translator.EnvoyGatewayControllerName},
@@ -57,17 +62,7 @@ is translated all the same, and the exit code is 1.`,
 			if err := render.Snapshot(cmd.OutOrStdout(), result.Snapshot, options); err != nil {
 				return err
 			}
-			faults := standalone.Faults(set, problems, result.Conditions)
-			for _, fault := range faults {
-				fmt.Fprintln(cmd.ErrOrStderr(), fault)
-			}
-			for _, w := range set.AllWarnings() {
-				fmt.Fprintln(cmd.ErrOrStderr(), w.String()+" (warning)")
-			}
-			for _, n := range standalone.Unfetched(set, result) {
-				fmt.Fprintln(cmd.ErrOrStderr(), n.String()+" (note)")
-			}
-			if len(faults) > 0 {
+			if errors, _ := writeFindings(cmd.ErrOrStderr(), standalone.Judge(t, set, problems, result), nil); errors > 0 {
 				return errReported
 			}
 			return nil

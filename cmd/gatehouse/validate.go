@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io"
 	"slices"
 
 	"github.com/spf13/cobra"
@@ -71,25 +72,30 @@ on standard error. The exit code is 1 if there is one; warnings count with --str
 }
 
 func printFindings(cmd *cobra.Command, checked *standalone.Checked, unplaced []resource.Problem, strict bool) error {
-	faults, warnings := checked.Findings()
-	faults = append(faults, unplaced...)
-	stderr := cmd.ErrOrStderr()
-	for _, f := range faults {
-		fmt.Fprintln(stderr, f)
-	}
-	for _, w := range warnings {
-		fmt.Fprintln(stderr, w.String()+" (warning)")
-	}
-	for _, n := range slices.Concat(standalone.Notes(checked.Set), standalone.Unfetched(checked.Set, checked.Result)) {
-		fmt.Fprintln(stderr, n.String()+" (note)")
-	}
-	if _, err := fmt.Fprintf(cmd.OutOrStdout(), "%s, %s\n", count(len(faults), "error"), count(len(warnings), "warning")); err != nil {
+	faults, warnings := writeFindings(cmd.ErrOrStderr(), checked, unplaced)
+	if _, err := fmt.Fprintf(cmd.OutOrStdout(), "%s, %s\n", count(faults, "error"), count(warnings, "warning")); err != nil {
 		return err
 	}
-	if len(faults) > 0 || strict && len(warnings) > 0 {
+	if faults > 0 || strict && warnings > 0 {
 		return errReported
 	}
 	return nil
+}
+
+// writeFindings writes a line for each finding, and returns how many errors and warnings there are.
+func writeFindings(w io.Writer, checked *standalone.Checked, unplaced []resource.Problem) (errors, warned int) {
+	faults, warnings := checked.Findings()
+	faults = append(faults, unplaced...)
+	for _, f := range faults {
+		fmt.Fprintln(w, f)
+	}
+	for _, one := range warnings {
+		fmt.Fprintln(w, one.String()+" (warning)")
+	}
+	for _, n := range slices.Concat(standalone.Notes(checked.Set), standalone.Unfetched(checked.Set, checked.Result)) {
+		fmt.Fprintln(w, n.String()+" (note)")
+	}
+	return len(faults), len(warnings)
 }
 
 func count(n int, what string) string {

@@ -158,7 +158,7 @@ func (g *Gateway) clusterBackends(clusters []string) []Backend {
 // Paths writes an audit for people: a line for each way.
 func Paths(w io.Writer, paths []Path) error {
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(table, "LISTENER\tHOST\tMATCH\tROUTE\tENFORCED\tBACKENDS")
+	fmt.Fprintln(table, "LISTENER\tHOST\tMATCH\tROUTE\tPOLICIES\tENFORCED\tBACKENDS")
 	for i := range paths {
 		p := &paths[i]
 		listener, match, route := p.Protocol+" "+p.Address, "every connection", "-"
@@ -177,7 +177,18 @@ func Paths(w io.Writer, paths []Path) error {
 		if !p.Protected() {
 			enforced += " (no authentication)"
 		}
-		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\n", listener, p.Host, match, route, enforced, strings.Join(backends, ", "))
+		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", listener, p.Host, match, route, inForce(p.Policies), enforced, strings.Join(backends, ", "))
 	}
 	return table.Flush()
+}
+
+// inForce names the policies that apply.
+func inForce(policies []Policy) string {
+	var names []string
+	for _, p := range policies {
+		if p.InForce {
+			names = append(names, fmt.Sprintf("%s %s/%s", p.Kind, p.Namespace, p.Name))
+		}
+	}
+	return cmp.Or(strings.Join(names, ", "), "none")
 }

@@ -28,6 +28,7 @@ func (g *Gateway) Explain(ctx context.Context, r *Request) (*Explanation, error)
 	}
 	match, err := g.table.Match(request)
 	if errors.Is(err, routing.ErrNoListener) {
+		out.Request.Client = request.Peer.String()
 		out.Verdict = Verdict{Outcome: Refused, By: "the gateway", Reason: err.Error()}
 		return out, nil
 	}

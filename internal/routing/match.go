@@ -144,7 +144,11 @@ func (t *Table) socket(r *Request) (*Socket, error) {
 		if r.TLS {
 			kind = "HTTPS"
 		}
-		return nil, fmt.Errorf("%w: nothing speaks %s on port %d; there are %s", ErrNoListener, kind, r.Port, strings.Join(all, ", "))
+		others := "no listener speaks HTTP"
+		if len(all) > 0 {
+			others = "there are " + strings.Join(all, ", ")
+		}
+		return nil, fmt.Errorf("%w: nothing speaks %s on port %d; %s", ErrNoListener, kind, r.Port, others)
 	}
 	return found, nil
 }

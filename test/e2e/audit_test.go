@@ -62,7 +62,7 @@ func TestAuditExitsByWhatIsOpen(t *testing.T) {
 		code int
 		says string
 	}{
-		"closed":             {[]string{"-f", closed}, 0, "basicAuth"},
+		"closed":             {[]string{"-f", closed}, 0, "SecurityPolicy default/r  basicAuth"},
 		"closed, only open":  {[]string{"-f", closed, "--unprotected"}, 0, ""},
 		"open":               {[]string{"-f", open}, 0, "nothing (no authentication)"},
 		"open, only open":    {[]string{"-f", open, "--unprotected"}, 1, "default/r rule 0"},

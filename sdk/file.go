@@ -16,8 +16,9 @@ type File[T any] struct {
 	parse   func(text []byte) (T, error)
 	value   atomic.Pointer[T]
 	checked atomic.Int64 // when, in nanoseconds since 1970
-	reading atomic.Bool  // who sets it owns seen
+	reading atomic.Bool  // who sets it owns seen and unread
 	seen    fs.FileInfo
+	unread  string // why the file couldn't be read, "" if it could
 }
 
 // fileInterval is how old what is known of a file may be.
@@ -47,33 +48,33 @@ func (f *File[T]) Get() T {
 	return *f.value.Load()
 }
 
-// check reads the file if it isn't as it was seen.
+// check reads the file if it isn't as it was seen. One that could not be read is tried again each time, as what it
+// takes, a permission for one, shows in no other way; the same fault is told once.
 func (f *File[T]) check() {
 	defer f.reading.Store(false)
 	now, err := os.Stat(f.path)
 	if err == nil && f.seen != nil && os.SameFile(now, f.seen) && now.ModTime().Equal(f.seen.ModTime()) && now.Size() == f.seen.Size() {
 		return
 	}
-	if err != nil && f.seen == nil {
-		return // told before
-	}
-	if err := f.read(); err != nil {
+	before := f.unread
+	f.unread = ""
+	if err := f.read(); err != nil && (f.unread == "" || f.unread != before) {
 		slog.Error("a file that has changed can't be used; what it said before stays", "path", f.path, "error", err)
 	}
 }
 
-// read takes the file in. That it was seen is noted first: what is written meanwhile is found later.
+// read takes the file in. What is written to it meanwhile is found later, as it is seen before it is read.
 func (f *File[T]) read() error {
 	info, err := os.Stat(f.path)
+	var text []byte
+	if err == nil {
+		text, err = os.ReadFile(f.path)
+	}
 	if err != nil {
-		f.seen = nil
+		f.seen, f.unread = nil, err.Error()
 		return err
 	}
 	f.seen = info
-	text, err := os.ReadFile(f.path)
-	if err != nil {
-		return err
-	}
 	value, err := f.parsed(text)
 	if err != nil {
 		return fmt.Errorf("%s: %w", f.path, err)

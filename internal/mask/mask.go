@@ -2,7 +2,6 @@
 package mask
 
 import (
-	"net/url"
 	"slices"
 	"strings"
 )
@@ -20,25 +19,38 @@ var headers = []string{
 func Headers() []string { return slices.Clone(headers) }
 
 // Query keeps the names in the query of a path or URL, and nothing of a fragment or of credentials before a
-// host.
+// host. It takes what is no URL as well.
 func Query(text string) string {
 	text, _, _ = strings.Cut(text, "#")
-	if u, err := url.Parse(text); err == nil && u.User != nil {
-		u.User = url.User(Masked)
-		text = u.String()
-	}
 	path, query, ok := strings.Cut(text, "?")
+	path = withoutUser(path)
 	if !ok {
 		return path
 	}
 	pairs := strings.Split(query, "&")
 	for i, pair := range pairs {
-		// A pair without a name may be a token by itself.
-		if name, _, named := strings.Cut(pair, "="); named {
+		// A pair without a name may be a token by itself, and one without a value a token in padded base64.
+		if name, value, _ := strings.Cut(pair, "="); strings.Trim(value, "=") != "" {
 			pairs[i] = name + "=" + Masked
 		} else if pair != "" {
 			pairs[i] = Masked
 		}
 	}
 	return path + "?" + strings.Join(pairs, "&")
+}
+
+// withoutUser masks what stands before the host of an authority, which two slashes begin.
+func withoutUser(path string) string {
+	before, rest, ok := strings.Cut(path, "//")
+	if !ok {
+		return path
+	}
+	authority, after, more := strings.Cut(rest, "/")
+	if at := strings.LastIndexByte(authority, '@'); at >= 0 {
+		authority = Masked + authority[at:]
+	}
+	if more {
+		after = "/" + after
+	}
+	return before + "//" + authority + after
 }

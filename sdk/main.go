@@ -17,8 +17,8 @@ import (
 const DefaultListen = "127.0.0.1:9002"
 
 // Main serves p as [Serve] does until SIGINT or SIGTERM and then ends the process: with status 0 after
-// draining, 1 if it can't serve, 2 for wrong flags. A second signal ends it at once. It reads these flags from the command line, with
-// those that the program itself defined in package flag:
+// draining, 1 if it can't serve, 2 for wrong flags. A second signal ends it at once. It reads these flags from
+// the command line, with those that the program itself defined in package flag:
 //
 //	--listen           host:port or unix:/path, default 127.0.0.1:9002
 //	--socket-mode      mode of the Unix socket in octal, default 600

@@ -31,8 +31,9 @@ type Seen struct {
 	Body    string
 }
 
-// NewBackend starts a backend that signs its answers with name, on a free port of 127.0.0.1. A request
-// says by x-want-echo (a request header to send back), x-want-delay (how long to wait), x-want-status and x-want-header ("Name: value", repeatable) what to answer with.
+// NewBackend starts a backend that signs its answers with name, on a free port of 127.0.0.1. A request says by
+// x-want-echo (a request header to send back), x-want-delay (how long to wait), x-want-status and x-want-header
+// ("Name: value", repeatable) what to answer with.
 func NewBackend(t testing.TB, name string) *Backend {
 	t.Helper()
 	return NewBackendAt(t, name, "127.0.0.1:0")

@@ -37,7 +37,8 @@ type Config struct {
 	DrainTimeout time.Duration
 	// Args are passed to Envoy after the others.
 	Args []string
-	// Logger receives Envoy's own log, with Envoy's logger as the attribute logger, and when it starts, ends and restarts. Default: slog.Default.
+	// Logger receives Envoy's own log, with Envoy's logger as the attribute logger, and when it starts, ends and
+	// restarts. Default: slog.Default.
 	Logger *slog.Logger
 	// Stdout receives what Envoy writes to standard output, such as an access log. Default: nowhere.
 	// It is called from one goroutine at a time.

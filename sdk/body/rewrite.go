@@ -11,12 +11,13 @@ import (
 // both are edited, so that no reader sees the former value; names are compared with their escapes
 // resolved. A pointer to what isn't there changes nothing.
 //
-// An empty body stays empty. Anything else but one document is [ErrSyntax]; so are values nested deeper than 1000. Strings that aren't
-// UTF-8 pass. What passed before a fault was found has passed: hold a body that must be whole.
+// An empty body stays empty. Anything else but one document is [ErrSyntax]; so are values nested deeper than
+// 1000. Strings that aren't UTF-8 pass. What passed before a fault was found has passed: hold a body that must
+// be whole.
 //
-// Where something is removed the white space beside it goes too, and names there may have 64 KiB, past
-// which is [exchange.ErrTooLarge]. Memory is that of the values that [MapJSON] takes, however large the document is. The error of
-// RewriteJSON itself is about a pointer or a value.
+// Where something is removed the white space beside it goes too, and names there may have 64 KiB, past which is
+// [exchange.ErrTooLarge]. Memory is that of the values that [MapJSON] takes, however large the document is. The
+// error of RewriteJSON itself is about a pointer or a value.
 func RewriteJSON(edits ...Edit) (Func, error) {
 	root, err := plant(edits)
 	if err != nil {

@@ -70,7 +70,8 @@ func asks(server *policy.ExtAuth, name string) bool {
 
 var wordBreak = regexp.MustCompile(`[-_]`)
 
-// removals leave out empty names, which aren't configured, and also match the spellings that CGI-like servers take for the same name (S16).
+// removals leave out empty names, which aren't configured, and also match the spellings that CGI-like servers
+// take for the same name (S16).
 func removals(names []string) (all []*mutation.HeaderMutation) {
 	names = slices.Clone(names)
 	for i := range names {

@@ -26,7 +26,8 @@ func TestMain(m *testing.M) {
 // pending is what files alone tell of Programmed.
 const pending = "Unknown/Pending"
 
-// TestStatuses holds the statuses of all objects of each case against its table. Any order of the objects must give the very same statuses.
+// TestStatuses holds the statuses of all objects of each case against its table. Any order of the objects must
+// give the very same statuses.
 func TestStatuses(t *testing.T) {
 	t.Parallel()
 	for _, file := range statuscases.Read(t, "testdata") {

@@ -2,11 +2,14 @@ package house_test
 
 import (
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/gatehouse-proxy/gatehouse/internal/gatewaytest"
 )
 
 var (
@@ -106,5 +109,31 @@ func TestDocumentsNameWhatIsThere(t *testing.T) {
 	}
 	if named < 20 {
 		t.Errorf("found %d names", named)
+	}
+}
+
+// TestTheReadmeHasEveryCommand, and no other.
+func TestTheReadmeHasEveryCommand(t *testing.T) {
+	t.Parallel()
+	help, err := exec.CommandContext(t.Context(), gatewaytest.Binary(t), "--help").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, list, _ := strings.Cut(string(help), "Available Commands:\n")
+	list, _, _ = strings.Cut(list, "\n\n")
+	_, table, _ := strings.Cut(read(t, "README.md"), "| command | does |\n|---|---|\n")
+	table, _, _ = strings.Cut(table, "\n\n")
+	var commands, rows []string
+	for _, found := range regexp.MustCompile(`(?m)^  (\w+) `).FindAllStringSubmatch(list, -1) {
+		if name := found[1]; name != "help" && name != "completion" {
+			commands = append(commands, name)
+		}
+	}
+	for _, found := range regexp.MustCompile("(?m)^\\| `(\\w+)` ").FindAllStringSubmatch(table, -1) {
+		rows = append(rows, found[1])
+	}
+	slices.Sort(rows)
+	if len(commands) < 5 || !slices.Equal(commands, rows) {
+		t.Errorf("the command has %v, the README %v", commands, rows)
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	extprocfilterv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/ext_proc/v3"
 )
 
 // selfDescription is the initial metadata by which a filter tells Gatehouse's SDK what the protocol doesn't.
@@ -65,9 +66,9 @@ func (c *checkup) description() {
 }
 
 func (c *checkup) promisedNamespaces(field, kind, names string) {
-	have := c.receives()
+	have := c.receiving().GetUntyped()
 	if kind == "typed" {
-		have = c.receivesTyped()
+		have = c.receiving().GetTyped()
 	}
 	for name := range strings.SplitSeq(names, ",") {
 		if name = strings.TrimSpace(name); name != "" && !slices.Contains(have, name) {
@@ -99,33 +100,23 @@ func (c *checkup) honoursOverrides() bool {
 		!c.filter.GetObservabilityMode() && m.GetRequestBodyMode() != duplex && m.GetResponseBodyMode() != duplex
 }
 
-func (c *checkup) receives() []string {
+// receiving are the namespaces that the processor may write, those of the route in place of the filter's.
+func (c *checkup) receiving() *namespaces {
 	if o := c.overrides.GetMetadataOptions().GetReceivingNamespaces(); o != nil {
-		return o.GetUntyped()
+		return o
 	}
-	return c.filter.GetMetadataOptions().GetReceivingNamespaces().GetUntyped()
+	return c.filter.GetMetadataOptions().GetReceivingNamespaces()
 }
 
-func (c *checkup) receivesTyped() []string {
-	if o := c.overrides.GetMetadataOptions().GetReceivingNamespaces(); o != nil {
-		return o.GetTyped()
-	}
-	return c.filter.GetMetadataOptions().GetReceivingNamespaces().GetTyped()
-}
-
-func (c *checkup) forwardsTyped() []string {
+// forwarding are those that it gets to read.
+func (c *checkup) forwarding() *namespaces {
 	if o := c.overrides.GetMetadataOptions().GetForwardingNamespaces(); o != nil {
-		return o.GetTyped()
+		return o
 	}
-	return c.filter.GetMetadataOptions().GetForwardingNamespaces().GetTyped()
+	return c.filter.GetMetadataOptions().GetForwardingNamespaces()
 }
 
-func (c *checkup) forwards() []string {
-	if o := c.overrides.GetMetadataOptions().GetForwardingNamespaces(); o != nil {
-		return o.GetUntyped()
-	}
-	return c.filter.GetMetadataOptions().GetForwardingNamespaces().GetUntyped()
-}
+type namespaces = extprocfilterv3.MetadataOptions_MetadataNamespaces
 
 // needs holds a processor's needs against the filter.
 func (c *checkup) needs(n *Needs) {
@@ -187,10 +178,10 @@ func (c *checkup) listed(n *Needs) {
 			}
 		}
 	}
-	missing(c.receives(), n.Metadata, "metadata_options.receiving_namespaces.untyped", "the namespace that the processor writes,")
-	missing(c.forwards(), n.Reads, "metadata_options.forwarding_namespaces.untyped", "the namespace that the processor reads,")
-	missing(c.receivesTyped(), n.TypedMetadata, "metadata_options.receiving_namespaces.typed", "the namespace that the processor writes,")
-	missing(c.forwardsTyped(), n.ReadsTyped, "metadata_options.forwarding_namespaces.typed", "the namespace that the processor reads,")
+	missing(c.receiving().GetUntyped(), n.Metadata, "metadata_options.receiving_namespaces.untyped", "the namespace that the processor writes,")
+	missing(c.forwarding().GetUntyped(), n.Reads, "metadata_options.forwarding_namespaces.untyped", "the namespace that the processor reads,")
+	missing(c.receiving().GetTyped(), n.TypedMetadata, "metadata_options.receiving_namespaces.typed", "the namespace that the processor writes,")
+	missing(c.forwarding().GetTyped(), n.ReadsTyped, "metadata_options.forwarding_namespaces.typed", "the namespace that the processor reads,")
 	missing(c.filter.GetRequestAttributes(), n.RequestAttributes, "request_attributes", "the attribute")
 	missing(c.filter.GetResponseAttributes(), n.ResponseAttributes, "response_attributes", "the attribute")
 }

@@ -2,6 +2,7 @@ package explain
 
 import (
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/gatehouse-proxy/gatehouse/internal/routing"
@@ -9,7 +10,7 @@ import (
 
 // allowedOrigin reports whether Envoy's cors filter takes the request's Origin.
 func allowedOrigin(r *routing.Request, w *way) (origin string, ok bool) {
-	origin = joined(r, "origin")
+	origin = joined(r.Header, "origin")
 	if origin == "" || w.cors == nil {
 		return "", false
 	}
@@ -24,7 +25,7 @@ func allowedOrigin(r *routing.Request, w *way) (origin string, ok bool) {
 // preflight is the answer of Envoy's cors filter, which comes before every other, to a preflight.
 func preflight(r *routing.Request, w *way, out *Explanation) bool {
 	origin, ok := allowedOrigin(r, w)
-	if !ok || r.Method != http.MethodOptions || joined(r, "access-control-request-method") == "" {
+	if !ok || r.Method != http.MethodOptions || joined(r.Header, "access-control-request-method") == "" {
 		return false
 	}
 	headers := map[string]string{"access-control-allow-origin": origin}
@@ -53,7 +54,7 @@ func crossOrigin(r *routing.Request, w *way, match *routing.Match, v *Verdict) {
 			v.ResponseHeaders[name] = value
 		}
 	}
-	for _, h := range match.Route.GetResponseHeadersToAdd() {
+	for _, h := range slices.Concat(match.Route.GetResponseHeadersToAdd(), w.answered) {
 		value := strings.ReplaceAll(h.GetHeader().GetValue(), "%%", "\x00")
 		if !strings.Contains(value, "%") {
 			set(strings.ToLower(h.GetHeader().GetKey()), strings.ReplaceAll(value, "\x00", "%"))

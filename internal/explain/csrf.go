@@ -3,7 +3,6 @@ package explain
 import (
 	"fmt"
 	"net/http"
-	"regexp"
 	"slices"
 	"strings"
 
@@ -19,14 +18,14 @@ const million = 1_000_000
 
 // forgery plays Envoy's csrf filter (CsrfFilter::decodeHeaders), which stands behind the authorizer. true: it
 // has answered.
-func forgery(r *routing.Request, p *csrffilter.CsrfPolicy, out *Explanation) bool {
+func forgery(r *routing.Request, header []exchange.Field, p *csrffilter.CsrfPolicy, out *Explanation) bool {
 	changes := []string{http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete}
 	if p == nil || !slices.Contains(changes, r.Method) {
 		return false
 	}
-	source, target := hostAndPort(joined(r, "origin")), hostAndPort(withoutDot(r.Authority))
+	source, target := routing.HostAndPort(joined(header, "origin")), routing.HostAndPort(withoutDot(r.Authority))
 	if source == "" {
-		source = hostAndPort(referer(r))
+		source = routing.HostAndPort(joined(header, "referer"))
 	}
 	takes := func(m *matcher.StringMatcher) bool { return routing.TextMatches(m, source) }
 	if source != "" && (source == target || slices.ContainsFunc(p.GetAdditionalOrigins(), takes)) {
@@ -50,9 +49,9 @@ func forgery(r *routing.Request, p *csrffilter.CsrfPolicy, out *Explanation) boo
 }
 
 // joined are the lines of a header as the filter sees them.
-func joined(r *routing.Request, name string) string {
+func joined(header []exchange.Field, name string) string {
 	var lines []string
-	for _, f := range r.Header {
+	for _, f := range header {
 		if named(name)(f) {
 			lines = append(lines, f.Value)
 		}
@@ -64,32 +63,10 @@ func named(name string) func(exchange.Field) bool {
 	return func(f exchange.Field) bool { return strings.EqualFold(f.Name, name) }
 }
 
-// referer is the header where the connection manager leaves it (Http::Utility::isValidRefererValue): a URL without
-// user and fragment, or a path.
-func referer(r *routing.Request) string {
-	value := joined(r, "referer")
-	before, _, _ := strings.Cut(value, "/")
-	parts := absolute.FindStringSubmatch(value)
-	if parts != nil && parts[1] == "" || parts == nil && !strings.Contains(before, ":") && !strings.ContainsAny(value, "#\"<>\\^`{|} ") {
-		return value
-	}
-	return ""
-}
-
 // withoutDot is what the connection manager makes of a host.
 func withoutDot(authority string) string {
 	if host, port, found := strings.Cut(authority, ".:"); found && !strings.Contains(port, ":") {
 		return host + ":" + port
 	}
 	return strings.TrimSuffix(authority, ".")
-}
-
-// absolute is a URL as Envoy reads it (Http::Utility::Url); what isn't one counts as it is.
-var absolute = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9+.-]*://([A-Za-z0-9\-_.!~*'()%;:&=+$,]*@)?((?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::\d{1,5})?)(?:[/?][^\x00-\x20#\x7f]*)?$`)
-
-func hostAndPort(url string) string {
-	if parts := absolute.FindStringSubmatch(url); parts != nil {
-		return parts[2]
-	}
-	return url
 }

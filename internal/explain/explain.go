@@ -124,6 +124,7 @@ func (g *Gateway) follow(ctx context.Context, r *Request, request *routing.Reque
 	}
 	out.Route = g.routeOf(match.Route)
 	w := wayOf(match.Chain.Manager, match.Route.Route)
+	match.Header = w.withoutForged(match.Header)
 	out.Policies = g.policies(out.Route, out.Listener, g.loaded[w.ref].Spec)
 	out.Processors = w.processors
 	out.Filters = slices.DeleteFunc(slices.Clone(w.filters), func(name string) bool { return name == login || name == forgeries })
@@ -147,7 +148,7 @@ func (g *Gateway) follow(ctx context.Context, r *Request, request *routing.Reque
 	if w.ref != "" && !g.decide(ctx, r, request, match, w, out) {
 		return
 	}
-	if forgery(request, w.csrf, out) {
+	if forgery(request, match.Header, w.csrf, out) {
 		crossOrigin(request, w, match, &out.Verdict)
 		return
 	}
@@ -204,4 +205,7 @@ func overGRPC(match *routing.Match, v *Verdict) {
 		status = 2
 	}
 	v.Status, v.GRPCStatus = http.StatusOK, &status
+	if v.ResponseHeaders["content-type"] != "" {
+		v.ResponseHeaders["content-type"] = "application/grpc"
+	}
 }

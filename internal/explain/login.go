@@ -58,7 +58,7 @@ func matchesAny(r *routing.Request, matchers []*route.HeaderMatcher) bool {
 		if !slices.ContainsFunc(r.Header, named(m.GetName())) {
 			return false
 		}
-		return m.GetPresentMatch() || routing.TextMatches(m.GetStringMatch(), joined(r, m.GetName()))
+		return m.GetPresentMatch() || routing.TextMatches(m.GetStringMatch(), joined(r.Header, m.GetName()))
 	})
 }
 

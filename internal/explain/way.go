@@ -1,19 +1,25 @@
 package explain
 
 import (
+	"slices"
 	"strings"
 
+	core "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	route "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 	corsfilter "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/cors/v3"
 	csrffilter "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/csrf/v3"
 	authz "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/ext_authz/v3"
 	extproc "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/ext_proc/v3"
 	chain "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/filter_chain/v3"
+	headermutation "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/header_mutation/v3"
 	oauth2 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/oauth2/v3"
 	rbac "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/rbac/v3"
 	hcm "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
+	matcher "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
 	"google.golang.org/protobuf/types/known/anypb"
 
+	"github.com/gatehouse-proxy/gatehouse/exchange"
+	"github.com/gatehouse-proxy/gatehouse/internal/routing"
 	"github.com/gatehouse-proxy/gatehouse/translator/envoy"
 )
 
@@ -31,6 +37,9 @@ type way struct {
 	csrf       *csrffilter.CsrfPolicy
 	// nobody says that the filter before the router admits no request.
 	nobody bool
+	// forged are the names of headers that clients may not send, answered what every answer gets.
+	forged   []*matcher.StringMatcher
+	answered []*core.HeaderValueOption
 }
 
 // wayOf reads a route's configuration of the filters, in the order in which they stand.
@@ -75,9 +84,16 @@ const forgeries = "csrf"
 
 // other takes the remaining filters. Those that never answer by themselves are left out.
 func (w *way) other(config *anypb.Any) {
-	user, page := &oauth2.OAuth2PerRoute{}, &csrffilter.CsrfPolicy{}
+	user, page, edits := &oauth2.OAuth2PerRoute{}, &csrffilter.CsrfPolicy{}, &headermutation.HeaderMutationPerRoute{}
 	switch kind := filterType(config.GetTypeUrl()); {
-	case kind == "header_mutation", kind == "stateful_session":
+	case kind == "stateful_session":
+	case config.MessageIs(edits) && config.UnmarshalTo(edits) == nil:
+		for _, m := range edits.GetMutations().GetRequestMutations() {
+			w.forged = append(w.forged, m.GetRemoveOnMatch().GetKeyMatcher())
+		}
+		for _, m := range edits.GetMutations().GetResponseMutations() {
+			w.answered = append(w.answered, m.GetAppend())
+		}
 	case config.MessageIs(user) && config.UnmarshalTo(user) == nil:
 		w.login = user.GetConfig()
 		w.filters = append(w.filters, login)
@@ -133,6 +149,13 @@ func failsOpen(config *anypb.Any) bool {
 		return stream.GetFailureModeAllow()
 	}
 	return false
+}
+
+// withoutForged is a header without what clients may not send.
+func (w *way) withoutForged(header []exchange.Field) []exchange.Field {
+	return slices.DeleteFunc(slices.Clone(header), func(f exchange.Field) bool {
+		return slices.ContainsFunc(w.forged, func(m *matcher.StringMatcher) bool { return routing.TextMatches(m, strings.ToLower(f.Name)) })
+	})
 }
 
 // admits reports whether the filter is one whose answer is known: the seal, or one that admits nobody.

@@ -82,12 +82,11 @@ func checkHeaders(what string, want map[string]*string, got http.Header) []strin
 	return faults
 }
 
-// differs lists in what two results differ that both tell. Headers of the response are compared where
-// the gateway sets them.
+// differs lists in what two results differ that both tell.
 func (r *Result) differs(o *Result) []string {
 	var all []string
 	if r.Verdict != o.Verdict {
-		all = append(all, fmt.Sprintf("verdict %s, not %s", o.Verdict, r.Verdict))
+		return []string{fmt.Sprintf("verdict %s, not %s", o.Verdict, r.Verdict)}
 	}
 	if r.Status != o.Status && r.Status != 0 && o.Status != 0 {
 		all = append(all, "status "+strconv.Itoa(o.Status)+", not "+strconv.Itoa(r.Status))
@@ -95,5 +94,23 @@ func (r *Result) differs(o *Result) []string {
 	if r.Verdict != Allow && r.GRPCStatus != o.GRPCStatus {
 		all = append(all, fmt.Sprintf("grpcStatus %q, not %q", o.GRPCStatus, r.GRPCStatus))
 	}
-	return all
+	if r.Verdict == Allow {
+		all = append(all, headerChanges("to the backend", r.Upstream, o.Upstream)...)
+	}
+	// Of an answer Envoy adds what isn't a matter of policies.
+	own := http.Header{}
+	for name := range r.Response {
+		own[name] = o.Response[name]
+	}
+	if to, _, login := strings.Cut(own.Get("Location"), "?client_id="); login { // what follows is made of the moment
+		own = own.Clone()
+		own.Set("Location", to)
+	}
+	return append(all, headerChanges("in the answer", r.Response, own)...)
+}
+
+// ofTheMoment reports whether Envoy sets a header by itself: its value isn't foretold.
+func ofTheMoment(name string) bool {
+	own := []string{"X-Request-Id", "X-Forwarded-Proto", "X-Forwarded-For", "Content-Length"}
+	return strings.HasPrefix(name, "X-Envoy-") || slices.Contains(own, name)
 }

@@ -78,13 +78,16 @@ func value(header []exchange.Field, name string) string {
 	return strings.Join(all, ",")
 }
 
-// received adds what Envoy adds of its own accord before it chooses a route.
+// received adds what Envoy adds of its own accord before it chooses a route, and removes what it removes.
 func received(m *hcm.HttpConnectionManager, r *Request) []exchange.Field {
 	scheme := "http"
 	if r.TLS {
 		scheme = "https"
 	}
 	out := slices.Clone(r.Header)
+	if !validReferer(value(out, "referer")) {
+		out = slices.DeleteFunc(out, func(f exchange.Field) bool { return strings.EqualFold(f.Name, "referer") })
+	}
 	if m.GetUseRemoteAddress().GetValue() && m.GetXffNumTrustedHops() == 0 {
 		out = slices.DeleteFunc(out, func(f exchange.Field) bool { return strings.EqualFold(f.Name, "x-forwarded-proto") })
 		if r.Peer.IsValid() {

@@ -15,7 +15,7 @@ import (
 // withoutForged takes out of what clients send what only others may say about a caller: of headers those that no
 // verdict of the authorizer covers, of trailers all, for no verdict covers these and some servers merge them
 // with the headers. nil: there is nothing of the kind.
-func withoutForged(rule *Rule) *headermutation.HeaderMutationPerRoute {
+func withoutForged(rule *Rule) *headermutation.Mutations {
 	names := writtenByServers(rule)
 	headers := removals(names)
 	if rule.Security != nil {
@@ -25,7 +25,20 @@ func withoutForged(rule *Rule) *headermutation.HeaderMutationPerRoute {
 	if len(trailers) == 0 {
 		return nil
 	}
-	return &headermutation.HeaderMutationPerRoute{Mutations: &headermutation.Mutations{RequestMutations: headers, RequestTrailersMutations: trailers}}
+	return &headermutation.Mutations{RequestMutations: headers, RequestTrailersMutations: trailers}
+}
+
+// mutations are the route's own edits of the filter that is always on. A login's filter sends users to the provider
+// by a response that the route adds nothing to, so Vary is this filter's there.
+func mutations(rule *Rule) *headermutation.Mutations {
+	out := withoutForged(rule)
+	if s := rule.Security; s != nil && s.Spec.CORS != nil && s.OIDC != nil {
+		if out == nil {
+			out = &headermutation.Mutations{}
+		}
+		out.ResponseMutations = []*mutation.HeaderMutation{{Action: &mutation.HeaderMutation_Append{Append: varyOrigin()}}}
+	}
+	return out
 }
 
 // identityHeaders are those that the authorizer writes or removes on every way that allows.

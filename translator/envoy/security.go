@@ -13,6 +13,7 @@ import (
 	route "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 	corsfilter "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/cors/v3"
 	authz "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/ext_authz/v3"
+	headermutation "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/header_mutation/v3"
 	rbac "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/rbac/v3"
 	matcher "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
 	"google.golang.org/protobuf/proto"
@@ -49,7 +50,9 @@ func (b *Builder) secure(r *route.Route, rule *Rule, filters map[string]proto.Me
 	if s := rule.Security; s != nil {
 		if s.Spec.CORS != nil {
 			filters[filterCORS] = corsPolicy(s.Spec.CORS)
-			r.ResponseHeadersToAdd = append(r.ResponseHeadersToAdd, varyOrigin())
+			if s.OIDC == nil {
+				r.ResponseHeadersToAdd = append(r.ResponseHeadersToAdd, varyOrigin())
+			}
 		}
 		if s.Spec.Protects() {
 			namespace := b.enforce(rule, filters)
@@ -59,8 +62,8 @@ func (b *Builder) secure(r *route.Route, rule *Rule, filters map[string]proto.Me
 	if seal := b.guard(r, rule, filters); seal != "" {
 		seals = append(seals, sealed(gatehouseNamespace, guardsKey, seal))
 	}
-	if forged := withoutForged(rule); forged != nil {
-		filters[filterClientAddress] = forged
+	if edits := mutations(rule); edits != nil {
+		filters[filterClientAddress] = &headermutation.HeaderMutationPerRoute{Mutations: edits}
 	}
 	if len(seals) > 0 {
 		filters[filterSeal] = demand(seals)

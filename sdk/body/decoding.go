@@ -45,7 +45,7 @@ func (d *decoding) Read(p []byte) (int, error) {
 	}
 	n, err := d.read(p)
 	d.n += int64(n)
-	if err == nil && d.exceeds() {
+	if d.exceeds() { // also with the last bytes, which some decompressors give together with the end
 		n, err = 0, exchange.ErrTooLarge
 	}
 	if err != nil {

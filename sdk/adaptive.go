@@ -18,6 +18,10 @@ import (
 //
 // Latency is that of the extension's own code ([Outcome].Held, or Check): an upstream that takes its time doesn't
 // move the bound.
+//
+// It is made for exchanges of about the same cost. A burst of cheap ones, such as requests that are refused at once,
+// makes the others look slow when it is over, until their latency is learned anew, and who can send such bursts can
+// have requests refused: Min is what is served even then, so set it to what is surely not too much.
 type Adaptive struct {
 	// Min and Max are the limits of the bound, and Initial is where it starts; 0 is DefaultAdaptiveMin,
 	// DefaultAdaptiveMax, and 20 or Min if that is more.

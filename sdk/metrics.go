@@ -86,7 +86,7 @@ func (m *metrics) registerExtAuthz(r prometheus.Registerer) error {
 	m.broken = map[string]prometheus.Counter{}
 	for reason, name := range map[string]string{
 		exchange.ReasonMalformed: "malformed", exchange.ReasonError: "error", exchange.ReasonPanic: "panic",
-		exchange.ReasonUnsendable: "unsendable", reasonOverloaded: "overloaded", reasonNotReady: "not_ready",
+		exchange.ReasonUnsendable: "unsendable", exchange.ReasonLate: "late", reasonOverloaded: "overloaded", reasonNotReady: "not_ready",
 	} {
 		m.broken[reason] = failures.WithLabelValues(name)
 	}

@@ -244,31 +244,14 @@ func (x *envoyExchange) socket() string { return filepath.Join(x.envoy.dir, "l"+
 // open connects, once Envoy has the listener.
 func (x *envoyExchange) open(client link.End, upstream func(back link.Sender, h []link.Field) link.End) link.Sender {
 	x.upstream = upstream
-	protocol := "h2"
-	if x.http1 {
-		protocol = "http/1.1"
-	}
 	deadline := time.NewTimer(30 * time.Second)
 	defer deadline.Stop()
 	tick := time.NewTicker(2 * time.Millisecond)
 	defer tick.Stop()
 	for {
-		c, err := (&net.Dialer{}).DialContext(x.ctx, "unix", x.socket())
+		down, err := x.connect(client)
 		if err == nil {
-			c, err = x.connection.dress(x.ctx, c, protocol)
-		}
-		if err == nil {
-			if x.http1 {
-				one := h1.Open(c, client, x.envoy.handled)
-				x.client = one
-				return one
-			}
-			two, failed := h2.NewClient(c)
-			if failed == nil {
-				x.client = two
-				return two.Open(client)
-			}
-			err = failed
+			return down
 		}
 		select {
 		case <-tick.C:
@@ -276,6 +259,35 @@ func (x *envoyExchange) open(client link.End, upstream func(back link.Sender, h 
 			x.t.Fatalf("Envoy didn't open the listener: %v\n%s", err, x.envoy.envoy.Output())
 		}
 	}
+}
+
+// connect opens the client's connection, if Envoy has the listener by now.
+func (x *envoyExchange) connect(client link.End) (link.Sender, error) {
+	c, err := (&net.Dialer{}).DialContext(x.ctx, "unix", x.socket())
+	if err != nil {
+		return nil, err
+	}
+	protocol := "h2"
+	if x.http1 {
+		protocol = "http/1.1"
+	}
+	dressed, err := x.connection.dress(x.ctx, c, protocol)
+	if err != nil {
+		_ = c.Close()
+		return nil, err
+	}
+	if x.http1 {
+		one := h1.Open(dressed, client, x.envoy.handled)
+		x.client = one
+		return one, nil
+	}
+	two, err := h2.NewClient(dressed)
+	if err != nil {
+		_ = c.Close()
+		return nil, err
+	}
+	x.client = two
+	return two.Open(client), nil
 }
 
 func (x *envoyExchange) handled() (n uint64) {

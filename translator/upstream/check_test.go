@@ -16,6 +16,8 @@ func TestAFaultNamesItsField(t *testing.T) {
 	payload := &egv1alpha1.ActiveHealthCheckPayload{Type: egv1alpha1.ActiveHealthCheckPayloadTypeText}
 	for field, check := range map[string]http{
 		"path":              {Path: "health"},
+		"path:":             {Path: "/\r\nx: y"},
+		"hostname":          {Path: "/", Hostname: new("a\nb")},
 		"method":            {Path: "/", Method: new("BREW")},
 		"expectedStatuses":  {Path: "/", ExpectedStatuses: []egv1alpha1.HTTPStatus{200, 600}},
 		"retriableStatuses": {Path: "/", RetriableStatuses: []egv1alpha1.HTTPStatus{99}},
@@ -33,7 +35,7 @@ func TestAFaultNamesItsField(t *testing.T) {
 			}
 			continue
 		}
-		if len(faults) != 1 || !strings.HasPrefix(faults[0], "spec.s.healthCheck.active.http."+field+":") {
+		if len(faults) != 1 || !strings.HasPrefix(faults[0], "spec.s.healthCheck.active.http."+strings.TrimSuffix(field, ":")+":") {
 			t.Errorf("%s: %q", field, faults)
 		}
 	}

@@ -68,9 +68,12 @@ var methods = []string{"GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "TRACE
 
 func (c *checker) askedByHTTP(h *egv1alpha1.HTTPActiveHealthChecker) {
 	const field = "healthCheck.active.http."
-	if h == nil || !strings.HasPrefix(h.Path, "/") {
-		c.fault(field+"path", "must begin with /")
+	if h == nil || !strings.HasPrefix(h.Path, "/") || !inHeader(h.Path) {
+		c.fault(field+"path", "must begin with / and be of one line")
 		return
+	}
+	if h.Hostname != nil && !inHeader(*h.Hostname) {
+		c.fault(field+"hostname", "must be of one line")
 	}
 	if h.Method != nil && !slices.Contains(methods, *h.Method) {
 		c.fault(field+"method", "must be one of %s", strings.Join(methods, ", "))
@@ -80,6 +83,9 @@ func (c *checker) askedByHTTP(h *egv1alpha1.HTTPActiveHealthChecker) {
 	c.payload(field+"expectedResponse", h.ExpectedResponse)
 	c.payload(field+"requestBody", h.RequestBody)
 }
+
+// inHeader reports whether Envoy takes a text as a header's value: it would refuse the whole cluster.
+func inHeader(text string) bool { return !strings.ContainsAny(text, "\x00\r\n") }
 
 func (c *checker) statuses(field string, codes []egv1alpha1.HTTPStatus) {
 	for _, code := range codes {

@@ -170,8 +170,8 @@ func (c *checker) connection(b *egv1alpha1.BackendConnection, lb *egv1alpha1.Loa
 		c.fault("connection.preconnect.perEndpointPercent", "%d is not between 100 and 300", *n)
 	}
 	if n := p.PredictivePercent; n != nil {
-		if *n < 100 {
-			c.fault("connection.preconnect.predictivePercent", "%d is less than 100", *n)
+		if *n < 100 || *n > 300 {
+			c.fault("connection.preconnect.predictivePercent", "%d is not between 100 and 300", *n)
 		}
 		if lb == nil || lb.Type != egv1alpha1.RandomLoadBalancerType && lb.Type != egv1alpha1.RoundRobinLoadBalancerType {
 			c.fault("connection.preconnect.predictivePercent", "works with loadBalancer.type Random and RoundRobin only")

@@ -17,12 +17,13 @@ func TestAFaultNamesItsField(t *testing.T) {
 	for field, check := range map[string]http{
 		"path":              {Path: "health"},
 		"path:":             {Path: "/\r\nx: y"},
-		"hostname":          {Path: "/", Hostname: new("a\nb")},
+		"hostname":          {Path: "/", Hostname: new("a\x7fb")},
 		"method":            {Path: "/", Method: new("BREW")},
 		"expectedStatuses":  {Path: "/", ExpectedStatuses: []egv1alpha1.HTTPStatus{200, 600}},
 		"retriableStatuses": {Path: "/", RetriableStatuses: []egv1alpha1.HTTPStatus{99}},
 		"expectedResponse":  {Path: "/", ExpectedResponse: payload},
-		"requestBody":       {Path: "/", RequestBody: payload},
+		"requestBody":       {Path: "/", Method: new("POST"), RequestBody: payload},
+		"requestBody:":      {Path: "/", RequestBody: &egv1alpha1.ActiveHealthCheckPayload{Type: egv1alpha1.ActiveHealthCheckPayloadTypeText, Text: new("x")}},
 		"":                  {Path: "/", Method: new("HEAD"), ExpectedStatuses: []egv1alpha1.HTTPStatus{200}, RetriableStatuses: []egv1alpha1.HTTPStatus{503}},
 	} {
 		settings := &egv1alpha1.ClusterSettings{HealthCheck: &egv1alpha1.HealthCheck{

@@ -66,14 +66,17 @@ func (c *checker) active(a *egv1alpha1.ActiveHealthCheck) {
 // methods are what Envoy may ask a server's health by.
 var methods = []string{"GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "TRACE", "PATCH"}
 
+// withBody are those of them that Envoy sends a body by.
+var withBody = []string{"POST", "PUT", "PATCH", "OPTIONS"}
+
 func (c *checker) askedByHTTP(h *egv1alpha1.HTTPActiveHealthChecker) {
 	const field = "healthCheck.active.http."
 	if h == nil || !strings.HasPrefix(h.Path, "/") || !inHeader(h.Path) {
-		c.fault(field+"path", "must begin with / and be of one line")
+		c.fault(field+"path", "must begin with / and have no control characters")
 		return
 	}
 	if h.Hostname != nil && !inHeader(*h.Hostname) {
-		c.fault(field+"hostname", "must be of one line")
+		c.fault(field+"hostname", "must have no control characters")
 	}
 	if h.Method != nil && !slices.Contains(methods, *h.Method) {
 		c.fault(field+"method", "must be one of %s", strings.Join(methods, ", "))
@@ -82,10 +85,15 @@ func (c *checker) askedByHTTP(h *egv1alpha1.HTTPActiveHealthChecker) {
 	c.statuses(field+"retriableStatuses", h.RetriableStatuses)
 	c.payload(field+"expectedResponse", h.ExpectedResponse)
 	c.payload(field+"requestBody", h.RequestBody)
+	if h.RequestBody != nil && (h.Method == nil || !slices.Contains(withBody, *h.Method)) {
+		c.fault(field+"requestBody", "needs a method that has a body: %s", strings.Join(withBody, ", "))
+	}
 }
 
-// inHeader reports whether Envoy takes a text as a header's value: it would refuse the whole cluster.
-func inHeader(text string) bool { return !strings.ContainsAny(text, "\x00\r\n") }
+// inHeader reports whether Envoy takes a text as a header's value; else it would refuse the whole cluster.
+func inHeader(text string) bool {
+	return !strings.ContainsFunc(text, func(r rune) bool { return r < ' ' && r != '\t' || r == 0x7f })
+}
 
 func (c *checker) statuses(field string, codes []egv1alpha1.HTTPStatus) {
 	for _, code := range codes {

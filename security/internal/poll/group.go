@@ -1,5 +1,5 @@
-// Package poll keeps what policies need of other servers fresh: key sets, bundles, descriptions of providers. Each
-// is a [Source] with one goroutine, however many policies use it; a [Group] is those of one kind.
+// Package poll keeps fresh what policies need and others change: key sets, bundles, descriptions of providers,
+// databases. Each is a [Source] with one goroutine, however many policies use it; a [Group] is those of one kind.
 package poll
 
 import (

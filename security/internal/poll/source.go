@@ -26,7 +26,7 @@ type Messages struct {
 	Attrs             []any
 }
 
-// Source is one thing that another server has, and the goroutine that keeps it fresh:
+// Source is one such thing, and the goroutine that keeps it fresh:
 //
 //	         ┌── good ──▶ wait 80-100 % of the interval ──┐
 //	look ────┤                                            ├──▶ look

@@ -110,6 +110,9 @@ func TestWhereThePrintedConfigurationFindsTheServer(t *testing.T) {
 		if byName := strings.Contains(printed, "type: STRICT_DNS"); byName != (addr == "guard.example:1") {
 			t.Errorf("%s is looked up: %v", addr, byName)
 		}
+		if _, clusters, ok := strings.Cut(printed, "clusters:\n"); ok {
+			envoytest.Validate(t, "static_resources:\n  clusters:\n  "+strings.ReplaceAll(strings.TrimSpace(clusters), "\n", "\n  ")+"\n")
+		}
 	}
 	if _, err := sdk.EnvoyConfig("127.0.0.1:9002", "neither"); err == nil {
 		t.Error("what is no extension has a configuration")

@@ -18,7 +18,9 @@ func upstream(match *routing.Match, v *Verdict) http.Header {
 		out.Add(f.Name, f.Value)
 	}
 	for name, value := range v.RequestHeaders {
-		out.Set(name, value)
+		if !strings.HasPrefix(name, ":") {
+			out.Set(name, value)
+		}
 	}
 	for _, name := range v.RemovedHeaders {
 		out.Del(name)
@@ -28,6 +30,7 @@ func upstream(match *routing.Match, v *Verdict) http.Header {
 	if shares := route.GetRoute().GetWeightedClusters().GetClusters(); len(shares) == 1 {
 		edit(out, shares[0].GetRequestHeadersToAdd(), shares[0].GetRequestHeadersToRemove())
 	}
+	edit(out, nil, match.Chain.Removed)
 	return out
 }
 

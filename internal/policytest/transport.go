@@ -104,7 +104,7 @@ func checkRequest(r *exchange.Request) *authv3.CheckRequest {
 	body, partial := contents(r)
 	conn := r.Conn()
 	extensions := maps.Collect(r.Extensions)
-	if len(body) > 0 { // else an empty one can't be told from one that isn't sent
+	if len(body) > 0 || r.Body.Empty() { // else an empty one can't be told from one that isn't sent
 		extensions[extauthz.BodyKey] = "buffered"
 	}
 	lines := headerLines(r)

@@ -51,6 +51,8 @@ type Chain struct {
 	Clusters []string
 	// NetworkFilters name what such bytes pass before, in order.
 	NetworkFilters []string
+	// Removed are the headers that no backend gets (RouteConfiguration.request_headers_to_remove).
+	Removed []string
 	// ignorePort is ignore_port_in_host_matching.
 	ignorePort bool
 }
@@ -176,6 +178,7 @@ func readChain(c *listener.FilterChain, configs map[string]*route.RouteConfigura
 			name := manager.GetRds().GetRouteConfigName()
 			out.Manager, out.Hosts = manager, hosts[name]
 			out.ignorePort = configs[name].GetIgnorePortInHostMatching()
+			out.Removed = configs[name].GetRequestHeadersToRemove()
 		case config.MessageIs(proxy):
 			if err := config.UnmarshalTo(proxy); err != nil {
 				return nil, err

@@ -23,7 +23,7 @@ func forgery(r *routing.Request, header []exchange.Field, p *csrffilter.CsrfPoli
 	if p == nil || !slices.Contains(changes, r.Method) {
 		return false
 	}
-	source, target := routing.HostAndPort(joined(header, "origin")), routing.HostAndPort(withoutDot(r.Authority))
+	source, target := routing.HostAndPort(joined(header, "origin")), routing.HostAndPort(r.Authority)
 	if source == "" {
 		source = routing.HostAndPort(joined(header, "referer"))
 	}

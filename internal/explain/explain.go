@@ -36,6 +36,10 @@ func (g *Gateway) Explain(ctx context.Context, r *Request) (*Explanation, error)
 		return nil, err
 	}
 	out.Request.Path = withoutQuery(match.Path)
+	if match.Chain.Manager.GetStripTrailingHostDot() {
+		request.Authority = withoutDot(request.Authority)
+		out.Request.Authority = request.Authority
+	}
 	if match.Client.IsValid() {
 		out.Request.Client = match.Client.String()
 	}
@@ -160,7 +164,14 @@ func (g *Gateway) follow(ctx context.Context, r *Request, request *routing.Reque
 		out.Verdict.Location = location(request, match.Path, match.Route)
 	}
 	if out.Verdict.Outcome == Forwarded {
-		out.Upstream = upstream(match, &out.Verdict)
+		out.Upstream = upstream(request.Authority, match, &out.Verdict)
+		delete(out.Verdict.RequestHeaders, pathKey) // its query may hold a credential
+		if path := withoutQuery(out.Upstream.Get(pathKey)); path != out.Request.Path {
+			out.Verdict.Path = path
+		}
+		if host := out.Upstream.Get(authorityKey); host != request.Authority {
+			out.Verdict.Host = host
+		}
 	}
 	crossOrigin(request, w, match, &out.Verdict)
 }

@@ -120,4 +120,7 @@ type Verdict struct {
 	ResponseHeaders map[string]string `json:"responseHeaders,omitempty"`
 	// Location is the target of a redirect, where it can be told.
 	Location string `json:"location,omitempty"`
+	// Path and Host are what a backend gets instead of the request's, without the query; "": the same.
+	Path string `json:"path,omitempty"`
+	Host string `json:"host,omitempty"`
 }

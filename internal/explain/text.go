@@ -134,6 +134,12 @@ func (v *Verdict) rows(row func(name, format string, args ...any)) {
 	if v.Location != "" {
 		row("", "location: %s", v.Location)
 	}
+	if v.Path != "" {
+		row("", "to the backend: path %s", v.Path)
+	}
+	if v.Host != "" {
+		row("", "to the backend: host %s", v.Host)
+	}
 	for _, name := range slices.Sorted(maps.Keys(v.RequestHeaders)) {
 		row("", "to the backend: %s: %s", name, v.RequestHeaders[name])
 	}

@@ -12,7 +12,7 @@ import (
 
 // upstream applies the verdict's edits and then the route's to the request's header. Values that Envoy
 // makes of the moment are left out.
-func upstream(match *routing.Match, v *Verdict) http.Header {
+func upstream(authority string, match *routing.Match, v *Verdict) http.Header {
 	out := http.Header{}
 	for _, f := range match.Header {
 		out.Add(f.Name, f.Value)
@@ -31,7 +31,37 @@ func upstream(match *routing.Match, v *Verdict) http.Header {
 		edit(out, shares[0].GetRequestHeadersToAdd(), shares[0].GetRequestHeadersToRemove())
 	}
 	edit(out, nil, match.Chain.Removed)
+	path := match.Path
+	if v.RequestHeaders[pathKey] != "" {
+		path = v.RequestHeaders[pathKey]
+	}
+	out.Set(pathKey, forwardedPath(path, route))
+	out.Set(authorityKey, authority)
+	if host := route.GetRoute().GetHostRewriteLiteral(); host != "" {
+		out.Set(authorityKey, host)
+	}
 	return out
+}
+
+// The pseudo-headers of a forwarded request, which have places of their own.
+const (
+	pathKey      = ":path"
+	authorityKey = ":authority"
+)
+
+// forwardedPath is what the route makes of a path; a query stays (RouteEntryImplBase::finalizePathHeader).
+func forwardedPath(path string, r *routing.Route) string {
+	plain, query := path, ""
+	if at := strings.IndexByte(path, '?'); at >= 0 {
+		plain, query = path[:at], path[at:]
+	}
+	switch action := r.GetRoute(); {
+	case action.GetRegexRewrite() != nil:
+		plain = rewritten(action.GetRegexRewrite(), plain)
+	case action.GetPrefixRewrite() != "":
+		plain = action.GetPrefixRewrite() + strings.TrimPrefix(plain, matchedPrefix(r.GetMatch(), plain))
+	}
+	return plain + query
 }
 
 func edit(h http.Header, add []*core.HeaderValueOption, remove []string) {

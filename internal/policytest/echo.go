@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// echo stands for every backend: it answers 200 and keeps the header of the last request.
+// echo stands for every backend: it answers 200 and keeps the header of the last request, with its path and host.
 type echo struct {
 	port   int
 	server *http.Server
@@ -36,6 +36,8 @@ func (e *echo) ServeHTTP(_ http.ResponseWriter, r *http.Request) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.seen = r.Header.Clone()
+	e.seen.Set(":path", r.RequestURI)
+	e.seen.Set(":authority", r.Host)
 }
 
 func (e *echo) forget() {

@@ -65,6 +65,14 @@ spec:
     matches: [{path: {value: /rewritten}}]
     filters: [{type: URLRewrite, urlRewrite: {hostname: inner.example, path: {type: ReplacePrefixMatch, replacePrefixMatch: /new}}}]
     backendRefs: *b
+  - name: replaced
+    matches: [{path: {value: /replaced}}]
+    filters: [{type: URLRewrite, urlRewrite: {path: {type: ReplaceFullPath, replaceFullPath: "/a\\1b"}}}]
+    backendRefs: *b
+  - name: cut
+    matches: [{path: {value: /cut/off}}]
+    filters: [{type: URLRewrite, urlRewrite: {path: {type: ReplacePrefixMatch, replacePrefixMatch: /}}}]
+    backendRefs: *b
   - name: mirrored
     matches: [{path: {value: /mirrored}}]
     filters: [{type: RequestMirror, requestMirror: {backendRef: {group: gateway.envoyproxy.io, kind: Backend, name: copy}}}]
@@ -90,6 +98,7 @@ func kindsSite(t *testing.T) (manifests string, credentials [][]string, paths []
 	site := []struct{ name, spec string }{
 		{"cel", "  authorization: {defaultAction: Deny, rules: [{name: pass, action: Allow, cel: \"request.headers['x-pass'] == 'yes' && request.method in ['GET', 'POST']\"}]}\n"},
 		{"claims", jwtSpec(issuer, "      claimToHeaders: [{claim: sub, header: x-user}]\n") + "  authorization: {defaultAction: Deny, rules: [{action: Allow, principal: {jwt: {provider: idp, claims: [{name: team, values: [a]}]}}}]}\n"},
+		{"host", "  authorization: {defaultAction: Deny, rules: [{action: Allow, cel: \"request.host.startsWith('any.example') && !request.host.contains('.:') && !request.host.endsWith('.')\"}]}\n"},
 		{"headers", "  authorization: {defaultAction: Allow, rules: [{action: Deny, principal: {headers: [{name: x-kind, values: [a, b]}]}}]}\n"},
 		{"body", rego(decides)},
 		{"streamed", "  enforcement: ExtProc\n" + rego(decides)},
@@ -105,7 +114,7 @@ func kindsSite(t *testing.T) (manifests string, credentials [][]string, paths []
 		onTarget("rule", "kind: HTTPRoute, name: matches, sectionName: query", "  authorization: {defaultAction: Deny}"),
 		onTarget("merged", "kind: HTTPRoute, name: own", "  mergeType: StrategicMerge\n  authorization: {defaultAction: Deny, rules: [{action: Allow, operation: {methods: [GET]}}]}"),
 	}
-	paths = []string{"/exact", "/exact/", "/re/abc/12", "/re/abc/123", "/match", "/match?q=1&q=2", "/match?q=%31", "/edited", "/rewritten/x?y", "/mirrored", "/routecors", "/shares", "/unused", "/nothing", "/keys?key=key-of-a&x", "/a/../cel", "//cel/./x", "/cel%2fx"}
+	paths = []string{"/exact", "/exact/", "/re/abc/12", "/re/abc/123", "/match", "/match?q=1&q=2", "/match?q=%31", "/edited", "/rewritten/x?y", "/rewritten", "/replaced/x?y", "/cut/off/x", "/cut/off", "/mirrored", "/routecors", "/shares", "/unused", "/nothing", "/keys?key=key-of-a&x", "/a/../cel", "//cel/./x", "/cel%2fx"}
 	for _, s := range site {
 		all = append(all, routeManifest(s.name, prefix("/"+s.name), "b"), policyManifest(s.name, s.spec))
 		paths = append(paths, "/"+s.name)
@@ -116,7 +125,7 @@ func kindsSite(t *testing.T) (manifests string, credentials [][]string, paths []
 		{"authorization: Bearer " + issuer.Token(t, map[string]any{"sub": "carol", "team": "a"}), "x-user: root"}, {"authorization: Bearer " + issuer.Token(t, map[string]any{"sub": "mallory"})},
 		{"x-api-key: key-of-a", "x-user: root"}, {"cookie: a=b; key=key-of-a"}, {"origin: https://app.example"}, {"origin: https://app.example", "access-control-request-method: PUT"},
 		{"origin: https://evil.invalid", "access-control-request-method: PUT"}, {"content-type: application/grpc", "x-kind: a"}, {"content-type: application/json"},
-		{"referer: https://u@app.example/", "x-gatehouse-client-ip: 192.0.2.7", "x-gatehouse-recompute: 1", "x-forwarded-for: 192.0.2.7", "forwarded: for=192.0.2.7"},
+		{"host: any.example."}, {"referer: https://u@app.example/", "x-gatehouse-client-ip: 192.0.2.7", "x-gatehouse-recompute: 1", "x-forwarded-for: 192.0.2.7", "forwarded: for=192.0.2.7"},
 	}
 	return strings.Join(all, "\n---\n"), credentials, paths
 }

@@ -73,6 +73,7 @@ type Agent struct {
 	kept       *snapshot.Snapshot // belongs to sweep
 	quarantine *quarantine
 	refused    chan xds.Rejection
+	searches   atomic.Int32 // refusals of which the route isn't found yet
 	publishing sync.Mutex
 	wanted     *snapshot.Snapshot // guarded by publishing
 	refusals   []Refusal          // guarded by publishing
@@ -100,9 +101,11 @@ func (a *Agent) onReject(r xds.Rejection) {
 		a.config.OnReject(r)
 	}
 	if r.Type == snapshot.Route && a.config.Validate != nil {
+		a.searches.Add(1)
 		select {
 		case a.refused <- r:
 		default:
+			a.searches.Add(-1)
 		}
 	}
 }
@@ -141,11 +144,19 @@ func (a *Agent) publish() {
 	a.refusals = refusals
 }
 
-// Synced reports whether every connected Envoy has answered for the whole of the last snapshot.
+// Shown is the last snapshot as Envoy is shown it: refused routes answer 503, and listeners whose address is taken
+// are left out. nil before the first; immutable.
+func (a *Agent) Shown() *snapshot.Snapshot { return a.current.Load() }
+
+// Synced reports whether every connected Envoy has answered for the whole of the last snapshot, and no refused
+// route is looked for: as long as one is, the others of its listener aren't in force.
 func (a *Agent) Synced() bool {
 	snap := a.current.Load()
-	return snap != nil && a.xds.Synced(snap)
+	return snap != nil && a.searches.Load() == 0 && a.xds.Synced(snap)
 }
+
+// searchEvery is how often the end of a search is looked for.
+const searchEvery = 10 * time.Millisecond
 
 // WaitSynced returns when Synced holds, or the context's error.
 func (a *Agent) WaitSynced(ctx context.Context) error {
@@ -154,7 +165,12 @@ func (a *Agent) WaitSynced(ctx context.Context) error {
 		if a.Synced() {
 			return nil
 		}
+		var searched <-chan time.Time
+		if a.searches.Load() > 0 {
+			searched = time.After(searchEvery)
+		}
 		select {
+		case <-searched:
 		case <-changed:
 		case <-ctx.Done():
 			return ctx.Err()

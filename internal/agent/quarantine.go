@@ -155,6 +155,7 @@ func (a *Agent) watchRefusals(ctx context.Context) {
 			return
 		case r := <-a.refused:
 			a.handleRefusal(ctx, r)
+			a.searches.Add(-1)
 		}
 	}
 }

@@ -260,3 +260,25 @@ func TestExplainAgreesAboutHTTP2(t *testing.T) {
 		t.Errorf("by HTTP/1.1: %+v", v)
 	}
 }
+
+// TestExplainKnowsWhatEnvoyRefuses: a rule that Envoy doesn't take answers 503 there, and explain says so in Envoy's
+// words.
+func TestExplainKnowsWhatEnvoyRefuses(t *testing.T) {
+	t.Parallel()
+	backend, port := gatewaytest.NewBackend(t, "b"), freePort(t)
+	g := gatewaytest.Start(t, all(gatewayManifest(port), backendManifest("b", backend.Port), routeManifest("good", prefix("/good"), "b"),
+		route("bad", "", fmt.Sprintf("matches: [{path: {type: RegularExpression, value: '%s'}}]\n%s", refusedByEnvoy, to("b"))),
+		route("both", "bad.example", fmt.Sprintf("matches: [%s, {path: {type: RegularExpression, value: '%s'}}]\n%s", prefix("/good"), refusedByEnvoy, to("b")))))
+	for _, path := range []string{"/good", "/" + strings.Repeat("a", 60), "/a"} {
+		for _, host := range []string{"Host: good.example", "Host: bad.example"} {
+			r := &explain.Request{Method: http.MethodGet, URL: at(port, path), Headers: []string{host}}
+			got, sent := askGateway(t, g, r), gatewaytest.Get(t, r.URL, host)
+			if fault := disagreement(got, sent); fault != "" {
+				t.Errorf("%s %s: %s\n%+v", host, path, fault, got)
+			}
+			if told := strings.Contains(strings.Join(got.Notes, " "), "Envoy refuses rules[0]"); told != (sent.Status == http.StatusServiceUnavailable) {
+				t.Errorf("%s %s: %d, notes %q", host, path, sent.Status, got.Notes)
+			}
+		}
+	}
+}

@@ -38,6 +38,14 @@ func OnVerdict(observe func(ctx context.Context, r *exchange.Request, v exchange
 	return option(func(s *Server) { s.decider.Tell(observe) })
 }
 
+// OnCheck calls begin with every request before its authorizer is chosen, concurrently. The check and the
+// observers of [OnVerdict] run in the context that it returns: ctx with a span, say. A request that could
+// not be read is an empty one. begin must not keep the request or edit it; the answer waits for it, and a panic
+// of it changes nothing. Where the option is given several times, each gets the context of the one before.
+func OnCheck(begin func(ctx context.Context, r *exchange.Request) context.Context) Option {
+	return option(func(s *Server) { s.decider.Before(begin) })
+}
+
 // NewServer returns a Server that has each request decided by the Authorizer that choose returns for it;
 // nil denies with 503. choose is called concurrently and should go by [exchange.Request.Extension],
 // which the proxy's configuration sets, never by what the client sent.
@@ -113,14 +121,18 @@ func (s *Server) Decide(ctx context.Context, msg string, dst []byte) []byte {
 
 func (s *Server) decide(ctx context.Context, msg string, d *decoded, dst []byte) []byte {
 	start := time.Now()
-	var v exchange.Verdict
 	request := &d.request
-	err := d.decode(msg)
-	if err != nil {
-		s.decider.Log.WarnContext(ctx, "ext_authz request refused", "error", err)
-		request, v = new(exchange.Request), verdict.Failed(exchange.ReasonMalformed)
-	} else {
+	malformed := d.decode(msg)
+	if malformed != nil {
+		request = new(exchange.Request)
+	}
+	ctx = s.decider.Begin(ctx, request)
+	var v exchange.Verdict
+	if malformed == nil {
 		v = s.decider.Decide(ctx, request)
+	} else {
+		s.decider.Log.WarnContext(ctx, "ext_authz request refused", "error", malformed)
+		v = verdict.Failed(exchange.ReasonMalformed)
 	}
 	out, err := appendAnswer(dst, request, &v)
 	if err != nil {

@@ -29,6 +29,14 @@ func OnVerdict(observe func(ctx context.Context, r *exchange.Request, v exchange
 	return authorizerOption(func(a *authorizer) { a.decider.Tell(observe) })
 }
 
+// OnCheck calls begin with every request before its authorizer is chosen, concurrently. The check and the
+// observers of [OnVerdict] run in the context that it returns: ctx with a span, say. begin must
+// not keep the request or edit it; the answer waits for it, and a panic of it changes nothing. Where the option is
+// given several times, each gets the context of the one before.
+func OnCheck(begin func(ctx context.Context, r *exchange.Request) context.Context) AuthorizerOption {
+	return authorizerOption(func(a *authorizer) { a.decider.Before(begin) })
+}
+
 // WithNamespace sets the namespace of dynamic metadata that [exchange.Verdict.Metadata] goes to; the
 // filter's metadata_options must list it under receiving_namespaces.untyped. The default is
 // [DefaultNamespace]. With the option a filter that is known not to list it fails from the first exchange on.
@@ -86,11 +94,12 @@ func (a *authorizer) Needs() exchange.Needs {
 func (a *authorizer) Process(ctx context.Context, x *exchange.Exchange) error {
 	start := time.Now()
 	r := judged(x.Request)
-	v := a.decider.Decide(ctx, r)
+	check := a.decider.Begin(ctx, r)
+	v := a.decider.Decide(check, r)
 	if err := a.prepare(x, &v); err != nil {
-		v = a.decider.Unsendable(ctx, v, err)
+		v = a.decider.Unsendable(check, v, err)
 	}
-	a.decider.Report(ctx, r, v, start)
+	a.decider.Report(check, r, v, start)
 	if !v.Allow {
 		return denial(v.Reply)
 	}

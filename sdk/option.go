@@ -135,7 +135,7 @@ func WithMetricsListener(addr string, listening func(addr string)) ServerOption 
 
 // WithTracing makes a span for every exchange and every check, of a tracer of p; nil is the global
 // provider of package otel. The parent is the span that Envoy names in the gRPC metadata, else that of
-// the request's own traceparent (W3C Trace Context). The context that Process and Check get carries it.
+// the request's own traceparent (W3C Trace Context), else of its B3 headers. The context that Process and Check get carries it.
 // Without the option there are no spans.
 func WithTracing(p trace.TracerProvider) ServerOption {
 	return serverOption(func(s *settings) { s.tracer = provider(p) })

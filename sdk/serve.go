@@ -15,6 +15,7 @@ import (
 
 	"github.com/gatehouse-proxy/gatehouse/extauthz"
 	"github.com/gatehouse-proxy/gatehouse/extproc"
+	"github.com/gatehouse-proxy/gatehouse/internal/health"
 	"github.com/gatehouse-proxy/gatehouse/internal/unixsocket"
 )
 
@@ -72,7 +73,7 @@ func Serve(ctx context.Context, addr string, p any, opts ...ServerOption) error 
 		return fmt.Errorf("serve %s: %w", addr, err)
 	}
 	s.log.InfoContext(ctx, "draining", "limit", s.drain)
-	server.health.drain()
+	server.health.Drain()
 	s.stop(ctx, server)
 	if err := <-failed; err != nil && !errors.Is(err, grpc.ErrServerStopped) {
 		return fmt.Errorf("serve %s: %w", addr, err)
@@ -83,7 +84,7 @@ func Serve(ctx context.Context, addr string, p any, opts ...ServerOption) error 
 // server is what Serve runs.
 type server struct {
 	grpc   *grpc.Server
-	health *health
+	health *health.Server
 	names  []string
 	ready  []*admission
 	page   *metricsServer
@@ -127,7 +128,7 @@ func (s *settings) announce(ctx context.Context, server *server, addr string) er
 	for _, a := range server.ready {
 		a.ready.Store(true)
 	}
-	server.health.serve()
+	server.health.Serve()
 	if err := server.publish(); err != nil {
 		return err
 	}
@@ -160,7 +161,7 @@ func (s *settings) build(ctx context.Context, p any) (*server, error) {
 		page.close()
 		return nil, fmt.Errorf("serve: %T is neither a Processor nor an Authorizer", p)
 	}
-	made.health = newHealth(append(made.names, ""))
+	made.health = health.New(append(made.names, "")...)
 	healthv1.RegisterHealthServer(made.grpc, made.health)
 	return made, nil
 }
@@ -245,7 +246,6 @@ func (s *settings) stop(ctx context.Context, server *server) {
 	case <-graceful:
 	case <-ctx.Done():
 		s.log.WarnContext(ctx, "cutting off what is still open")
-		server.grpc.Stop()
-		<-graceful
+		server.grpc.Stop() // and GracefulStop goes on waiting for a call that hangs, which nobody should
 	}
 }

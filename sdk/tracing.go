@@ -6,13 +6,11 @@ import (
 	"net/http"
 
 	"go.opentelemetry.io/otel"
-	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/codes"
-	"go.opentelemetry.io/otel/propagation"
 	"go.opentelemetry.io/otel/trace"
-	"google.golang.org/grpc/metadata"
 
 	"github.com/gatehouse-proxy/gatehouse/exchange"
+	"github.com/gatehouse-proxy/gatehouse/internal/tracing"
 )
 
 // scope names the instrumentation, as OpenTelemetry wants: by its package.
@@ -23,48 +21,6 @@ func provider(p trace.TracerProvider) trace.TracerProvider {
 		return otel.GetTracerProvider()
 	}
 	return p
-}
-
-// propagator reads traceparent and tracestate, whatever the program's global propagator is: the proxy
-// writes these.
-var propagator propagation.TraceContext
-
-// parent returns ctx with the remote span that a span of the exchange is a child of. Envoy puts its own
-// into the gRPC metadata; it is nearer than the request's, which Envoy changes only later.
-func parent(ctx context.Context, h *exchange.Header) context.Context {
-	if md, ok := metadata.FromIncomingContext(ctx); ok {
-		inner := propagator.Extract(ctx, incoming(md))
-		if trace.SpanContextFromContext(inner).IsValid() {
-			return inner
-		}
-	}
-	return propagator.Extract(ctx, (*carrier)(h))
-}
-
-type incoming metadata.MD
-
-func (m incoming) Get(key string) string {
-	if v := metadata.MD(m).Get(key); len(v) > 0 {
-		return v[0]
-	}
-	return ""
-}
-func (incoming) Set(string, string) {}
-func (incoming) Keys() []string     { return nil }
-
-type carrier exchange.Header
-
-func (c *carrier) Get(key string) string { return (*exchange.Header)(c).Get(key) }
-func (*carrier) Set(string, string)      {}
-func (*carrier) Keys() []string          { return nil }
-
-// begin starts a span. Attributes are what can't hold a credential: no path, no query.
-func begin(ctx context.Context, t trace.Tracer, name string, r *exchange.Request) (context.Context, trace.Span) {
-	ctx, span := t.Start(parent(ctx, &r.Header), name, trace.WithSpanKind(trace.SpanKindServer))
-	if span.IsRecording() {
-		span.SetAttributes(attribute.String("http.request.method", r.Method()), attribute.String("server.address", r.Authority()))
-	}
-	return ctx, span
 }
 
 func (s *settings) trace() trace.Tracer { return s.tracer.Tracer(scope) }
@@ -78,10 +34,10 @@ type tracedProcessor struct {
 
 // Process implements [exchange.Processor].
 func (p tracedProcessor) Process(ctx context.Context, x *exchange.Exchange) error {
-	ctx, span := begin(ctx, p.tracer, "ext_proc", x.Request)
+	ctx, span := tracing.Start(ctx, p.tracer, "ext_proc", x.Request)
 	x.OnComplete(func(o exchange.Outcome) {
 		if o.Status != 0 {
-			span.SetAttributes(attribute.Int("http.response.status_code", o.Status))
+			span.SetAttributes(tracing.Status.Int(o.Status))
 		}
 		// The text of an error may quote what a client sent; its kind can't.
 		switch {
@@ -121,12 +77,12 @@ type tracedAuthorizer struct {
 
 // Check implements [exchange.Authorizer].
 func (a tracedAuthorizer) Check(ctx context.Context, r *exchange.Request) (exchange.Verdict, error) {
-	ctx, span := begin(ctx, a.tracer, "ext_authz", r)
+	ctx, span := tracing.Start(ctx, a.tracer, "ext_authz", r)
 	defer span.End()
 	v, err := a.Authorizer.Check(ctx, r)
-	span.SetAttributes(attribute.Bool("gatehouse.allowed", err == nil && v.Allow))
+	span.SetAttributes(tracing.Allowed.Bool(err == nil && v.Allow))
 	if v.Reason != "" {
-		span.SetAttributes(attribute.String("gatehouse.reason", v.Reason))
+		span.SetAttributes(tracing.Reason.String(v.Reason))
 	}
 	var reply *exchange.Reply
 	if err != nil && !errors.As(err, &reply) {

@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/gatehouse-proxy/gatehouse/internal/authserver"
+	"github.com/gatehouse-proxy/gatehouse/internal/telemetry"
 )
 
 func newAuth() *cobra.Command {
@@ -26,7 +27,9 @@ denied.
 
 Changed files take effect at once. A file that breaks keeps what it held, and the fault is in the
 log and in the header gatehouse-problem of the health service. With --print-envoy-config the
-command prints what to paste into Envoy's configuration, and ends.`,
+command prints what to paste into Envoy's configuration, and ends.
+
+` + telemetry.Help,
 		Example: `  gatehouse auth -f policies/ --listen unix:/run/gatehouse.sock
   gatehouse auth -f policies/ --listen 127.0.0.1:9001 --default-policy team-a/api --tls-cert tls.crt --tls-key tls.key
   gatehouse auth -f policies/ --listen unix:/run/gatehouse.sock --print-envoy-config`,
@@ -41,6 +44,9 @@ command prints what to paste into Envoy's configuration, and ends.`,
 				return printEnvoyConfig(cmd, config)
 			}
 			config.Logger = newLogger(level)
+			traces := telemetry.Start(cmd.Context(), version, config.Logger)
+			defer traces.Close()
+			config.Tracer = traces.Tracer()
 			return authserver.Run(cmd.Context(), config)
 		},
 	}

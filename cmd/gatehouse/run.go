@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/gatehouse-proxy/gatehouse/internal/standalone"
+	"github.com/gatehouse-proxy/gatehouse/internal/telemetry"
 )
 
 func newRun() *cobra.Command {
@@ -18,7 +19,9 @@ func newRun() *cobra.Command {
 		Short: "Run a gateway on this machine",
 		Long: `Run reads manifests, starts Envoy and serves until SIGTERM or Ctrl-C, which drain it. Changed
 files take effect at once. The line "ready" on standard output says that the first
-configuration is in force.`,
+configuration is in force.
+
+` + telemetry.Help,
 		Example: `  gatehouse run -f ./config
   gatehouse run -f gateway.yaml -f policies/ --envoy /usr/local/bin/envoy`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -27,6 +30,9 @@ configuration is in force.`,
 			}
 			config.Stdout, config.Logger = os.Stdout, newLogger(level)
 			config.EnvoyLogLevel = envoyLevel(level)
+			traces := telemetry.Start(cmd.Context(), version, config.Logger)
+			defer traces.Close()
+			config.Tracer = traces.Tracer()
 			return standalone.Run(cmd.Context(), config)
 		},
 	}

@@ -15,16 +15,12 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"go.opentelemetry.io/otel/trace"
 	"golang.org/x/sync/errgroup"
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/experimental"
-	"google.golang.org/grpc/health"
-	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 
-	"github.com/gatehouse-proxy/gatehouse/extauthz"
-	"github.com/gatehouse-proxy/gatehouse/extproc"
+	"github.com/gatehouse-proxy/gatehouse/internal/health"
 	"github.com/gatehouse-proxy/gatehouse/internal/unixsocket"
-	"github.com/gatehouse-proxy/gatehouse/internal/wire"
 	"github.com/gatehouse-proxy/gatehouse/internal/xds"
 	"github.com/gatehouse-proxy/gatehouse/security/bundle"
 	"github.com/gatehouse-proxy/gatehouse/security/decisionlog"
@@ -42,6 +38,7 @@ type Config struct {
 	Decisions        *decisionlog.Log // nil: none is written
 	Logger           *slog.Logger
 	Registerer       prometheus.Registerer // nil: no metrics
+	Tracer           trace.Tracer          // nil: no spans
 	// OnReject is told of resources that Envoy refused; may be nil.
 	OnReject func(xds.Rejection)
 	// Validate has Envoy try a bootstrap, as [proxy.Validate] does. nil: a listener of which Envoy refuses
@@ -66,6 +63,7 @@ type Agent struct {
 	config   Config
 	log      *slog.Logger
 	policies *policies
+	health   *health.Server
 	heap     *heapFloor
 	xds      *xds.Server
 	current  atomic.Pointer[snapshot.Snapshot] // as published
@@ -86,6 +84,7 @@ func New(config Config) *Agent {
 		config:     config,
 		log:        config.Logger,
 		policies:   newPolicies(policy.Deps{JWKS: config.JWKS, Bundles: config.Bundles, Decisions: config.Decisions, Logger: config.Logger}, config.Logger),
+		health:     health.New(HealthServices()...),
 		heap:       newHeapFloor(),
 		quarantine: newQuarantine(config.QuarantinePath, config.Validate, config.Logger),
 		refused:    make(chan xds.Rejection, 64),
@@ -114,6 +113,7 @@ func (a *Agent) onReject(r xds.Rejection) {
 // policy reference, say which policies can't be enforced; their routes answer 503.
 func (a *Agent) Apply(snap *snapshot.Snapshot) map[string]error {
 	faults := a.policies.load(snap, time.Now())
+	a.health.Serve() // before the first one there is nothing to judge by
 	a.heap.loaded()
 	a.publishing.Lock()
 	defer a.publishing.Unlock()
@@ -192,35 +192,19 @@ func (a *Agent) Run(ctx context.Context) error {
 		return errors.Join(err, authorizer.Close())
 	}
 	group, ctx := errgroup.WithContext(ctx)
-	group.Go(func() error { return serve(ctx, authorizer, a.authorizer()) })
-	group.Go(func() error { return serve(ctx, control, a.control()) })
+	group.Go(func() error { return serve(ctx, authorizer, a.authorizer(), a.health.Drain) })
+	group.Go(func() error { return serve(ctx, control, a.control(), func() {}) })
 	group.Go(func() error { a.sweep(ctx); return nil })
 	group.Go(func() error { a.watchRefusals(ctx); return nil })
 	return group.Wait()
 }
 
 func (a *Agent) authorizer() *grpc.Server {
-	server := NewAuthorizerServer()
-	audit := NewAudit(a.log, a.config.Registerer, a.policies.nameOf)
-	extauthz.NewServer(a.policies.choose, extauthz.WithLogger(a.log), extauthz.OnVerdict(audit.Verdict)).Register(server)
-	processor := extproc.Authorize(a.policies.choose, extproc.WithLogger(a.log), extproc.OnVerdict(audit.Verdict))
-	extproc.NewServer(processor, extproc.WithLogger(a.log), extproc.WithName("gatehouse")).Register(server)
-	checks := health.NewServer()
-	for _, service := range []string{"ext_authz", "ext_proc"} {
-		checks.SetServingStatus(service, healthpb.HealthCheckResponse_SERVING)
+	services := Authorizer{
+		Choose: a.policies.choose, NameOf: a.policies.nameOf, Health: a.health,
+		Logger: a.log, Registerer: a.config.Registerer, Tracer: a.config.Tracer,
 	}
-	healthpb.RegisterHealthServer(server, checks)
-	return server
-}
-
-// NewAuthorizerServer returns a gRPC server with the limits and buffers of one that only Envoy calls.
-func NewAuthorizerServer(options ...grpc.ServerOption) *grpc.Server {
-	const window = 1 << 20 // set explicitly, it also spares the bandwidth probes
-	return grpc.NewServer(append([]grpc.ServerOption{
-		grpc.NumStreamWorkers(64), grpc.MaxConcurrentStreams(16384),
-		grpc.InitialWindowSize(window), grpc.InitialConnWindowSize(window),
-		grpc.MaxRecvMsgSize(16 << 20), grpc.ForceServerCodecV2(wire.Codec{}), experimental.BufferPool(new(wire.Pool)),
-	}, options...)...)
+	return services.Server()
 }
 
 func (a *Agent) control() *grpc.Server {
@@ -261,12 +245,13 @@ func listen(path string) (net.Listener, error) {
 	return l, nil
 }
 
-// serve runs server until ctx ends, lets calls under way finish for a second, and stops.
-func serve(ctx context.Context, l net.Listener, server *grpc.Server) error {
+// serve runs server until ctx ends, calls drain, lets calls under way finish for a second, and stops.
+func serve(ctx context.Context, l net.Listener, server *grpc.Server, drain func()) error {
 	stopped := make(chan struct{})
 	go func() {
 		defer close(stopped)
 		<-ctx.Done()
+		drain()
 		StopServer(server)
 	}()
 	err := server.Serve(l)
@@ -275,11 +260,4 @@ func serve(ctx context.Context, l net.Listener, server *grpc.Server) error {
 	}
 	<-stopped
 	return nil
-}
-
-// StopServer lets calls under way finish for a second, then ends them.
-func StopServer(server *grpc.Server) {
-	force := time.AfterFunc(time.Second, server.Stop)
-	defer force.Stop()
-	server.GracefulStop()
 }

@@ -3,6 +3,7 @@ package agent
 import (
 	"context"
 	"log/slog"
+	"net/http"
 	"strconv"
 	"sync"
 	"time"
@@ -13,7 +14,7 @@ import (
 	"github.com/gatehouse-proxy/gatehouse/translator/envoy"
 )
 
-// Audit tells of verdicts: one log line a denial, and counters.
+// Audit tells of verdicts: one log line a denial, counters, and the end of the check's span.
 type Audit struct {
 	log     *slog.Logger
 	nameOf  func(*exchange.Request) string
@@ -69,20 +70,26 @@ func NewAudit(log *slog.Logger, registerer prometheus.Registerer, nameOf func(*e
 // access log too, never another header or the query, where credentials may stand.
 func (a *Audit) Verdict(ctx context.Context, r *exchange.Request, v exchange.Verdict, took time.Duration) {
 	a.seconds.Observe(took.Seconds())
-	a.counter(outcome{a.nameOf(r), v.Allow, v.Reason}).Inc()
+	name := a.nameOf(r)
+	route, _ := r.Extension(envoy.ExtensionRoute)
+	a.counter(outcome{name, v.Allow, v.Reason}).Inc()
+	endSpan(ctx, name, route, &v)
 	if v.Allow || v.Reply != nil && v.Reply.Status() < 300 { // a preflight's 204 is no denial
 		return
 	}
-	status := 403
-	if v.Reply != nil {
-		status = v.Reply.Status()
-	}
-	route, _ := r.Extension(envoy.ExtensionRoute)
 	ref, named := r.Extension(envoy.ExtensionPolicy)
 	if !named {
-		ref = a.nameOf(r)
+		ref = name
 	}
 	a.log.LogAttrs(ctx, slog.LevelInfo, "denied",
 		slog.String("request_id", r.Header.Get("x-request-id")), slog.String("route", route), slog.String("policy", ref),
-		slog.Int("status", status), slog.String("reason", v.Reason))
+		slog.Int("status", statusOf(&v)), slog.String("reason", v.Reason))
+}
+
+// statusOf is the status of a denial.
+func statusOf(v *exchange.Verdict) int {
+	if v.Reply == nil {
+		return http.StatusForbidden
+	}
+	return v.Reply.Status()
 }

@@ -5,9 +5,11 @@ import (
 	"strconv"
 
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/health"
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/metadata"
+
+	"github.com/gatehouse-proxy/gatehouse/internal/agent"
+	"github.com/gatehouse-proxy/gatehouse/internal/health"
 )
 
 // problemHeader carries what is wrong with the files in answers of the health service, whose message has
@@ -17,9 +19,6 @@ const problemHeader = "gatehouse-problem"
 // maxProblems bounds such a header.
 const maxProblems = 10
 
-// services are the names under which health is asked; "" is the server as a whole.
-var services = []string{"", "ext_authz", "ext_proc"}
-
 // detailed is the health service with problems beside its status.
 type detailed struct {
 	*health.Server
@@ -28,11 +27,7 @@ type detailed struct {
 }
 
 func newHealth(problems func() []string) *detailed {
-	d := &detailed{Server: health.NewServer(), problems: problems}
-	for _, name := range services {
-		d.SetServingStatus(name, healthpb.HealthCheckResponse_SERVING)
-	}
-	return d
+	return &detailed{Server: health.New(agent.HealthServices()...), problems: problems}
 }
 
 // Check implements [healthpb.HealthServer].

@@ -10,12 +10,9 @@ import (
 	"strings"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"go.opentelemetry.io/otel/trace"
 	"golang.org/x/sync/errgroup"
-	"google.golang.org/grpc"
-	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 
-	"github.com/gatehouse-proxy/gatehouse/extauthz"
-	"github.com/gatehouse-proxy/gatehouse/extproc"
 	"github.com/gatehouse-proxy/gatehouse/internal/agent"
 	"github.com/gatehouse-proxy/gatehouse/internal/source/files"
 	"github.com/gatehouse-proxy/gatehouse/internal/standalone"
@@ -38,6 +35,7 @@ type Config struct {
 	MetricsAddress               string // host:port of /metrics; "": none
 	StateDir                     string // holds the seal key that EnvoyConfig makes
 	Logger                       *slog.Logger
+	Tracer                       trace.Tracer // nil: no spans
 }
 
 // Check reports flags that don't go together.
@@ -98,7 +96,13 @@ func Run(ctx context.Context, config Config) error {
 		return fmt.Errorf("%w: %w", standalone.ErrEnvironment, err)
 	}
 	registry := prometheus.NewRegistry()
-	server, state := newServer(policies, config.Logger, registry, credentials)
+	state := newHealth(policies.problems)
+	services := agent.Authorizer{
+		Choose: policies.choose, NameOf: policies.nameOf, Health: state,
+		Logger: config.Logger, Registerer: registry, Tracer: config.Tracer,
+	}
+	server := services.Server(credentials...)
+	state.Serve() // the policies are loaded
 	config.Logger.Info("serving", "address", listener.Addr().String(), "policies", policies.len())
 	group, ctx := errgroup.WithContext(ctx)
 	if config.MetricsAddress != "" {
@@ -113,19 +117,9 @@ func Run(ctx context.Context, config Config) error {
 	group.Go(func() error { return source.Watch(ctx, policies.load) })
 	group.Go(func() error {
 		<-ctx.Done()
-		state.Shutdown()
+		state.Drain()
 		agent.StopServer(server)
 		return nil
 	})
 	return group.Wait()
-}
-
-func newServer(p *policies, log *slog.Logger, registry prometheus.Registerer, credentials []grpc.ServerOption) (*grpc.Server, *detailed) {
-	server := agent.NewAuthorizerServer(credentials...)
-	observe := agent.NewAudit(log, registry, p.nameOf).Verdict
-	extauthz.NewServer(p.choose, extauthz.WithLogger(log), extauthz.OnVerdict(observe)).Register(server)
-	extproc.NewServer(extproc.Authorize(p.choose, extproc.OnVerdict(observe)), extproc.WithLogger(log)).Register(server)
-	state := newHealth(p.problems)
-	healthpb.RegisterHealthServer(server, state)
-	return server, state
 }

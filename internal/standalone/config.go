@@ -6,6 +6,8 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+
+	"go.opentelemetry.io/otel/trace"
 )
 
 // Config says how a gateway runs.
@@ -28,6 +30,7 @@ type Config struct {
 	// Stdout gets the line "ready" and the access log.
 	Stdout io.Writer
 	Logger *slog.Logger
+	Tracer trace.Tracer // nil: no spans
 }
 
 // NoEnvoy as Config.Envoy starts no Envoy.

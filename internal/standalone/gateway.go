@@ -105,7 +105,7 @@ func (g *gateway) prepare(ctx context.Context) error {
 	g.statuses = newStatuses()
 	g.agent = agent.New(agent.Config{
 		XDSSocket: g.dir.Path("xds.sock"), AuthorizerSocket: g.dir.Path("authorizer.sock"),
-		JWKS: g.jwks, Bundles: g.bundles, Decisions: g.decisions, Logger: g.log, Registerer: g.metrics,
+		JWKS: g.jwks, Bundles: g.bundles, Decisions: g.decisions, Logger: g.log, Registerer: g.metrics, Tracer: g.config.Tracer,
 		Validate: validator(binary), QuarantinePath: g.dir.Path("refused-routes.json"),
 		AcceptedPath: g.dir.Path(acceptedFile), OnRefusals: g.statuses.refused,
 		Probe: prober(binary),

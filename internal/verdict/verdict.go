@@ -21,14 +21,40 @@ type Decider struct {
 	Choose func(*exchange.Request) exchange.Authorizer
 	Log    *slog.Logger
 
+	begins    []Beginner
 	observers []Observer
 }
+
+// A Beginner is told of every request before it is decided. The decision and the observers of its verdict
+// run in the context that it returns, which is that of ctx with more in it.
+type Beginner = func(ctx context.Context, r *exchange.Request) context.Context
 
 // An Observer is told of every verdict, and the time it took.
 type Observer = func(context.Context, *exchange.Request, exchange.Verdict, time.Duration)
 
 // Tell adds an observer, before the first use.
 func (d *Decider) Tell(observe Observer) { d.observers = append(d.observers, observe) }
+
+// Before adds a Beginner, before the first use.
+func (d *Decider) Before(begin Beginner) { d.begins = append(d.begins, begin) }
+
+// Begin returns the context for what follows about r.
+func (d *Decider) Begin(ctx context.Context, r *exchange.Request) context.Context {
+	for _, begin := range d.begins {
+		ctx = d.begin(ctx, begin, r)
+	}
+	return ctx
+}
+
+func (d *Decider) begin(ctx context.Context, begin Beginner, r *exchange.Request) (began context.Context) {
+	defer func() {
+		if p := recover(); p != nil {
+			d.logPanic(ctx, "observer of checks panicked", p)
+			began = ctx
+		}
+	}()
+	return begin(ctx, r)
+}
 
 // Decide returns the verdict about r, which [Check] may still find unsendable.
 func (d *Decider) Decide(ctx context.Context, r *exchange.Request) (verdict exchange.Verdict) {

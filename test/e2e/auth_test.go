@@ -141,7 +141,14 @@ func TestAuthServesAnEnvoyOfOnesOwn(t *testing.T) {
 // startAuth returns what it logs.
 func startAuth(t *testing.T, args ...string) *lockedOutput {
 	t.Helper()
+	return startAuthIn(t, nil, args...)
+}
+
+// startAuthIn adds to the environment.
+func startAuthIn(t *testing.T, env []string, args ...string) *lockedOutput {
+	t.Helper()
 	cmd := exec.Command(gatewaytest.Binary(t), append([]string{"auth"}, args...)...)
+	cmd.Env = append(os.Environ(), env...)
 	out := &lockedOutput{}
 	cmd.Stderr = out
 	if err := cmd.Start(); err != nil {

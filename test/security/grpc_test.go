@@ -29,6 +29,7 @@ import (
 	"github.com/gatehouse-proxy/gatehouse/internal/authserver"
 	"github.com/gatehouse-proxy/gatehouse/internal/envoytest"
 	"github.com/gatehouse-proxy/gatehouse/internal/gatewaytest"
+	"github.com/gatehouse-proxy/gatehouse/internal/health"
 )
 
 // grpcStatus sends one unary call by hand and returns the grpc-status, "" for none.
@@ -181,14 +182,16 @@ func TestS45OneDoorForAllMethods(t *testing.T) {
 // TestS45NoReflection: what a server offers is what its documentation says.
 func TestS45NoReflection(t *testing.T) {
 	t.Parallel()
-	server := agent.NewAuthorizerServer()
-	extauthz.NewServer(extauthz.Always(exchange.AuthorizerFunc(nil))).Register(server)
+	services := agent.Authorizer{Choose: extauthz.Always(nil), Health: health.New(), Logger: slog.New(slog.DiscardHandler)}
+	server := services.Server()
 	var names []string
 	for name := range server.GetServiceInfo() {
 		names = append(names, name)
 	}
 	slices.Sort(names)
-	if !slices.Equal(names, []string{"envoy.service.auth.v3.Authorization"}) {
+	if !slices.Equal(names, []string{
+		"envoy.service.auth.v3.Authorization", "envoy.service.ext_proc.v3.ExternalProcessor", "grpc.health.v1.Health",
+	}) {
 		t.Errorf("%v", names)
 	}
 }

@@ -1,4 +1,5 @@
-package sdk
+// Package health is the gRPC health service of every server here, grpc.health.v1.Health.
+package health
 
 import (
 	"context"
@@ -11,9 +12,9 @@ import (
 	"google.golang.org/grpc/status"
 )
 
-// health is the gRPC health service. Unlike grpc's own it ends its watchers when the server drains: they
-// would keep a graceful stop until its limit.
-type health struct {
+// Server is the gRPC health service. Unlike grpc's own it ends its watchers when the server drains: they
+// would keep a graceful stop until its limit. It is safe for concurrent use.
+type Server struct {
 	healthv1.UnimplementedHealthServer
 
 	mu       sync.Mutex
@@ -22,8 +23,9 @@ type health struct {
 	changed  chan struct{} // closed, and replaced, at each change
 }
 
-func newHealth(names []string) *health {
-	h := &health{serving: map[string]healthv1.HealthCheckResponse_ServingStatus{}, changed: make(chan struct{})}
+// New returns a Server that says NOT_SERVING for each of the names; "" is the server as a whole.
+func New(names ...string) *Server {
+	h := &Server{serving: map[string]healthv1.HealthCheckResponse_ServingStatus{}, changed: make(chan struct{})}
 	for _, name := range names {
 		h.serving[name] = healthv1.HealthCheckResponse_NOT_SERVING
 	}
@@ -31,7 +33,7 @@ func newHealth(names []string) *health {
 }
 
 // set gives every service one status; nothing follows draining.
-func (h *health) set(s healthv1.HealthCheckResponse_ServingStatus, draining bool) {
+func (h *Server) set(s healthv1.HealthCheckResponse_ServingStatus, draining bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.draining {
@@ -45,11 +47,14 @@ func (h *health) set(s healthv1.HealthCheckResponse_ServingStatus, draining bool
 	h.changed = make(chan struct{})
 }
 
-func (h *health) serve() { h.set(healthv1.HealthCheckResponse_SERVING, false) }
-func (h *health) drain() { h.set(healthv1.HealthCheckResponse_NOT_SERVING, true) }
+// Serve says SERVING from now on, unless the server drains.
+func (h *Server) Serve() { h.set(healthv1.HealthCheckResponse_SERVING, false) }
+
+// Drain says NOT_SERVING for good, and ends the watchers once they know.
+func (h *Server) Drain() { h.set(healthv1.HealthCheckResponse_NOT_SERVING, true) }
 
 // Check implements [healthv1.HealthServer].
-func (h *health) Check(_ context.Context, r *healthv1.HealthCheckRequest) (*healthv1.HealthCheckResponse, error) {
+func (h *Server) Check(_ context.Context, r *healthv1.HealthCheckRequest) (*healthv1.HealthCheckResponse, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	s, ok := h.serving[r.GetService()]
@@ -60,7 +65,7 @@ func (h *health) Check(_ context.Context, r *healthv1.HealthCheckRequest) (*heal
 }
 
 // List implements [healthv1.HealthServer].
-func (h *health) List(context.Context, *healthv1.HealthListRequest) (*healthv1.HealthListResponse, error) {
+func (h *Server) List(context.Context, *healthv1.HealthListRequest) (*healthv1.HealthListResponse, error) {
 	h.mu.Lock()
 	serving := maps.Clone(h.serving)
 	h.mu.Unlock()
@@ -72,7 +77,7 @@ func (h *health) List(context.Context, *healthv1.HealthListRequest) (*healthv1.H
 }
 
 // Watch implements [healthv1.HealthServer].
-func (h *health) Watch(r *healthv1.HealthCheckRequest, w grpc.ServerStreamingServer[healthv1.HealthCheckResponse]) error {
+func (h *Server) Watch(r *healthv1.HealthCheckRequest, w grpc.ServerStreamingServer[healthv1.HealthCheckResponse]) error {
 	last := healthv1.HealthCheckResponse_UNKNOWN
 	for {
 		h.mu.Lock()

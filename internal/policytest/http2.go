@@ -61,9 +61,9 @@ func (s *stream) writeHeader(r *routing.Request) error {
 	var block bytes.Buffer
 	encoder := hpack.NewEncoder(&block)
 	scheme := map[bool]string{true: "https", false: "http"}[r.TLS]
-	fields := []hpack.HeaderField{
-		{Name: ":method", Value: r.Method}, {Name: ":scheme", Value: scheme}, {Name: ":authority", Value: r.Authority}, {Name: ":path", Value: r.Path},
-	}
+	fields := make([]hpack.HeaderField, 0, 4+len(r.Header))
+	fields = append(fields, hpack.HeaderField{Name: ":method", Value: r.Method}, hpack.HeaderField{Name: ":scheme", Value: scheme},
+		hpack.HeaderField{Name: ":authority", Value: r.Authority}, hpack.HeaderField{Name: ":path", Value: r.Path})
 	for _, f := range r.Header {
 		fields = append(fields, hpack.HeaderField{Name: f.Name, Value: f.Value})
 	}

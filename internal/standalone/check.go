@@ -101,8 +101,9 @@ func compileFaults(spec *config.Policy, deps policy.Deps) []status.Condition {
 
 // CompileFaults are the conditions of a policy, by its namespace/name, for the error of compiling it.
 func CompileFaults(name string, err error) []status.Condition {
-	var all []status.Condition
-	for _, message := range messages(err) {
+	parts := messages(err)
+	all := make([]status.Condition, 0, len(parts))
+	for _, message := range parts {
 		all = append(all, status.Condition{
 			Object: securityPolicy(name), Type: "Accepted", Reason: "Invalid", Message: specField(message),
 		})

@@ -6,9 +6,7 @@ import (
 	"strings"
 	"testing"
 
-	route "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 	oauth2 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/oauth2/v3"
-	"google.golang.org/protobuf/proto"
 
 	"github.com/gatehouse-proxy/gatehouse/security/openid"
 	"github.com/gatehouse-proxy/gatehouse/snapshot"
@@ -129,30 +127,13 @@ func TestASecretGoesWhereItsOwnEndpointTakesIt(t *testing.T) {
 		", tokenEndpoint: 'https://eu.idp.example/token'":      oauth2.OAuth2Config_BASIC_AUTH,
 	} {
 		result := newTranslator().Translate(load(t, login(given)).WithProviders(map[string]*openid.Document{issuer: &only}), nil)
-		configs := 0
-		for _, r := range result.Snapshot.Resources[snapshot.Route] {
-			config := &route.RouteConfiguration{}
-			if err := proto.Unmarshal(r.Body, config); err != nil {
-				t.Fatal(err)
-			}
-			for _, host := range config.GetVirtualHosts() {
-				for _, one := range host.GetRoutes() {
-					for _, packed := range one.GetTypedPerFilterConfig() {
-						user := &oauth2.OAuth2PerRoute{}
-						if !packed.MessageIs(user) {
-							continue
-						}
-						if err := packed.UnmarshalTo(user); err != nil {
-							t.Fatal(err)
-						}
-						if configs++; user.GetConfig().GetAuthType() != want {
-							t.Errorf("with %q: %v, want %v", given, user.GetConfig().GetAuthType(), want)
-						}
-					}
-				}
+		logins := loginsOf(t, result)
+		for _, config := range logins {
+			if got := config.GetAuthType(); got != want {
+				t.Errorf("with %q: %v, want %v", given, got, want)
 			}
 		}
-		if configs == 0 {
+		if len(logins) == 0 {
 			t.Errorf("with %q: no login", given)
 		}
 	}

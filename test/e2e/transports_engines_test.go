@@ -1,6 +1,8 @@
 package e2e
 
 import (
+	"encoding/json"
+	"log/slog"
 	"maps"
 	"net/http"
 	"net/netip"
@@ -18,6 +20,7 @@ import (
 	"github.com/gatehouse-proxy/gatehouse/extproc"
 	"github.com/gatehouse-proxy/gatehouse/internal/source/files"
 	"github.com/gatehouse-proxy/gatehouse/sdk/sdktest"
+	"github.com/gatehouse-proxy/gatehouse/security/jwt"
 	"github.com/gatehouse-proxy/gatehouse/security/policy"
 	"github.com/gatehouse-proxy/gatehouse/translator"
 )
@@ -42,9 +45,11 @@ func newEngines(t *testing.T, manifests string) *engines {
 	if err != nil {
 		t.Fatal(err)
 	}
+	keys := jwt.NewFetcher(jwt.FetcherOptions{Logger: slog.New(slog.DiscardHandler)})
+	t.Cleanup(keys.Close)
 	e := &engines{policies: map[string]*policy.Policy{}}
 	for _, s := range translator.New(translator.Options{}).Policies(set) {
-		deps := policy.Deps{Data: s.Data, CORSHeaders: true}
+		deps := policy.Deps{Data: s.Data, CORSHeaders: true, JWKS: keys}
 		compiled, err := policy.Compile(s.Spec, deps)
 		if err != nil {
 			compiled = policy.Broken(s.Spec, deps, err)
@@ -96,7 +101,19 @@ func (e *engines) direct(t *testing.T, one trial) outcome {
 	for _, name := range v.Remove {
 		seen.Del(name)
 	}
-	return outcome{Status: 200, Seen: "- " + pick(told, seen.Values), Reply: pick(answered, reply.Values)}
+	return outcome{Status: 200, Seen: "- " + pick(told, seen.Values), Reply: pick(answered, reply.Values), Metadata: asJSON(t, v.Metadata)}
+}
+
+func asJSON(t *testing.T, metadata map[string]any) string {
+	t.Helper()
+	if len(metadata) == 0 {
+		return ""
+	}
+	text, err := json.Marshal(metadata)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
 }
 
 func requestOf(one trial) http.Header {
@@ -135,7 +152,7 @@ func (e *engines) extAuthz(t *testing.T, one trial) outcome {
 		for _, h := range denied.GetHeaders() {
 			reply.Add(h.GetHeader().GetKey(), h.GetHeader().GetValue())
 		}
-		return outcome{Status: int(denied.GetStatus().GetCode()), Reply: pick(answered, reply.Values)}
+		return outcome{Status: int(denied.GetStatus().GetCode()), Reply: pick(answered, reply.Values), Metadata: asJSON(t, answer.GetDynamicMetadata().AsMap())}
 	}
 	seen := requestOf(one)
 	for _, h := range answer.GetOkResponse().GetHeaders() {
@@ -147,7 +164,7 @@ func (e *engines) extAuthz(t *testing.T, one trial) outcome {
 	for _, h := range answer.GetOkResponse().GetResponseHeadersToAdd() {
 		reply.Add(h.GetHeader().GetKey(), h.GetHeader().GetValue())
 	}
-	return outcome{Status: 200, Seen: "- " + pick(told, seen.Values), Reply: pick(answered, reply.Values)}
+	return outcome{Status: 200, Seen: "- " + pick(told, seen.Values), Reply: pick(answered, reply.Values), Metadata: asJSON(t, answer.GetDynamicMetadata().AsMap())}
 }
 
 // extProc asks behind the emulation of Envoy's filter.
@@ -164,7 +181,7 @@ func (e *engines) extProc(t *testing.T, one trial) outcome {
 		lower[strings.ToLower(name)] = values
 	}
 	result := sdktest.Run(t, extproc.Authorize(e.choose), filter, sdktest.Request{Method: one.method, Path: "/" + one.policy, Authority: "shop.example", Header: lower})
-	out := outcome{Status: result.Client.Status, Reply: pick(answered, canonical(result.Client.Header).Values)}
+	out := outcome{Status: result.Client.Status, Reply: pick(answered, canonical(result.Client.Header).Values), Metadata: asJSON(t, result.Metadata["gatehouse"].AsMap())}
 	if result.Upstream != nil {
 		out.Seen = "- " + pick(told, canonical(result.Upstream.Header).Values)
 	}

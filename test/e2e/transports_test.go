@@ -1,6 +1,8 @@
 package e2e
 
 import (
+	"cmp"
+	"encoding/json"
 	"fmt"
 	"maps"
 	"net/http"
@@ -16,6 +18,8 @@ type outcome struct {
 	Status int
 	Seen   string // headers of the request at the backend, "" where it arrived at none
 	Reply  string // headers of the answer
+	// Metadata is what a verdict tells the filters behind it, as JSON. Envoy shows it to nobody.
+	Metadata string
 }
 
 // told are the headers of a request, and answered those of a response, that policies write or remove.
@@ -51,7 +55,7 @@ type trial struct {
 }
 
 // transportPolicies are the methods, and what they say to each credential: a status and what the backend is told of the caller.
-// A credential that isn't named is a 401.
+// A credential that isn't named is what "*" says, else a 401.
 func transportPolicies(issuer *gatewaytest.Issuer) map[string]struct {
 	spec string
 	want map[string]string
@@ -60,6 +64,8 @@ func transportPolicies(issuer *gatewaytest.Issuer) map[string]struct {
 	const basic = "  basicAuth: {users: {name: users}, forwardUsernameHeader: x-user}"
 	key := strings.Replace(keySpec, "x-api-key, authorization", "x-api-key", 1)
 	type m = map[string]string
+	// Nobody listens there.
+	unreachable := strings.Replace(jwt, "localJWKS: {type: Inline, inline: '"+issuer.JWKS()+"'}", "remoteJWKS: {uri: 'http://127.0.0.1:1/jwks', allowPrivateAddresses: true}", 1)
 	return map[string]struct {
 		spec string
 		want map[string]string
@@ -69,7 +75,7 @@ func transportPolicies(issuer *gatewaytest.Issuer) map[string]struct {
 		"key":      {key, m{"key": "200 x-client=ci", "password and key": "200 x-client=ci"}},
 		"any":      {"  authMode: Any\n" + basic + "\n" + jwt, m{"password": "200 x-user=alice", "token": "200 x-role=user x-user=bob", "admin": "200 x-role=admin x-user=root", "password and forged": "200 x-user=alice", "token and forged": "200 x-role=user x-user=bob", "password and key": "200 x-user=alice"}},
 		"all":      {basic + "\n" + key, m{"password and key": "200 x-client=ci x-user=alice"}},
-		"optional": {strings.Replace(jwt, "  jwt:\n", "  jwt:\n    optional: true\n", 1), m{"none": "200", "password": "200", "wrong password": "200", "key": "200", "wrong key": "200", "forged": "200", "password and forged": "200", "password and key": "200", "token": "200 x-role=user x-user=bob", "admin": "200 x-role=admin x-user=root", "token and forged": "200 x-role=user x-user=bob"}},
+		"optional": {strings.Replace(jwt, "  jwt:\n", "  jwt:\n    optional: true\n", 1), m{"none": "200", "password": "200", "wrong password": "200", "malformed password": "200", "key": "200", "wrong key": "200", "forged": "200", "password and forged": "200", "password and key": "200", "token": "200 x-role=user x-user=bob", "admin": "200 x-role=admin x-user=root", "token and forged": "200 x-role=user x-user=bob"}},
 		"rules": {jwt + `
   authorization: {rules: [{action: Allow, principal: {jwt: {provider: idp, claims: [{name: role, values: [admin]}]}}}]}`,
 			m{"token": "403", "admin": "200 x-role=admin x-user=root", "token and forged": "403"}},
@@ -86,8 +92,20 @@ func transportPolicies(issuer *gatewaytest.Issuer) map[string]struct {
         allow := {"allowed": true, "headers": {"x-rego": input.identity.username}, "response_headers_to_add": {"x-decided": "by rego"}, "request_headers_to_remove": ["authorization"]} if input.attributes.request.http.method == "GET"
         allow := {"allowed": false, "http_status": 418, "body": "short and stout", "headers": {"x-decided": "no"}} if input.attributes.request.http.method != "GET"`,
 			m{"password": "200 x-rego=alice x-user=alice", "password and forged": "200 x-rego=alice x-user=alice", "password and key": "200 x-rego=alice x-user=alice"}},
-		"dry":    {"  dryRun: true\n" + basic, m{"password": "200 x-user=alice", "none": "200", "wrong password": "200", "token": "200", "admin": "200", "expired": "200", "signature": "200", "key": "200", "wrong key": "200", "forged": "200", "two": "200", "password and forged": "200 x-user=alice", "token and forged": "200", "password and key": "200 x-user=alice"}},
-		"broken": {"  basicAuth: {users: {name: nobody}}", m{"none": "503", "password": "503", "wrong password": "503", "token": "503", "admin": "503", "expired": "503", "signature": "503", "key": "503", "wrong key": "503", "forged": "503", "two": "503", "password and forged": "503", "token and forged": "503", "password and key": "503"}},
+		"dry":    {"  dryRun: true\n" + basic, m{"password": "200 x-user=alice", "none": "200", "wrong password": "200", "malformed password": "200", "malformed token": "200", "token": "200", "admin": "200", "expired": "200", "signature": "200", "key": "200", "wrong key": "200", "forged": "200", "two": "200", "password and forged": "200 x-user=alice", "token and forged": "200", "password and key": "200 x-user=alice"}},
+		"none":   {"  authorization: {defaultAction: Allow}", m{"*": "200"}},
+		"open":   {strings.Replace(unreachable, "  jwt:\n", "  jwt:\n    failOpen: true\n", 1), m{"token": "200", "admin": "200", "signature": "200", "token and forged": "200"}},
+		"closed": {unreachable, m{"token": "503", "admin": "503", "signature": "503", "token and forged": "503"}},
+		"meta": {jwt + `
+  opa:
+    modules:
+    - type: Inline
+      inline: |
+        package envoy.authz
+        import rego.v1
+        allow := {"allowed": input.identity.claims.role == "user", "headers": {"x-rego": input.identity.claims.role}, "dynamic_metadata": {"score": 7, "tags": ["a", {"b": null}], "idp": "forged"}}`,
+			m{"token": "200 x-rego=user x-role=user x-user=bob", "admin": "403", "token and forged": "200 x-rego=user x-role=user x-user=bob"}},
+		"broken": {"  basicAuth: {users: {name: nobody}}", m{"*": "503"}},
 	}
 }
 
@@ -103,6 +121,7 @@ func transportStates(t *testing.T, issuer *gatewaytest.Issuer) map[string][]stri
 		"signature": {"Authorization: Bearer " + other.Token(t, map[string]any{"sub": "bob"})},
 		"key":       {"x-api-key: key-of-ci"}, "wrong key": {"x-api-key: nobody's"}, "forged": forged,
 		"password and forged": append([]string{basicAlice}, forged...), "token and forged": append([]string{token}, forged...),
+		"malformed token": {"Authorization: Bearer e30.e30"}, "malformed password": {"Authorization: Basic YWxpY2U6cGFzc3dvcmQ"},
 		"two": {basicAlice, token}, "password and key": {basicAlice, "x-api-key: key-of-ci"},
 	}
 }
@@ -148,7 +167,7 @@ func TestOneTableForBothTransports(t *testing.T) {
 				p, credential, o := policies[name], states[state], transportOrigins[browser]
 				one := trial{policy: name + "extauthz", method: o.method, header: slices.Concat(credential, o.header)}
 				want := engines.direct(t, one)
-				if complaint := expected(name, p.spec, browser, p.want[state], want); complaint != "" {
+				if complaint := expected(name, p.spec, browser, cmp.Or(p.want[state], p.want["*"]), want); complaint != "" {
 					t.Errorf("%s, %s, %s: %+v: %s", name, state, browser, want, complaint)
 				}
 				if got := engines.extAuthz(t, one); got != want {
@@ -162,7 +181,7 @@ func TestOneTableForBothTransports(t *testing.T) {
 				}
 				for _, route := range []string{name + "extauthz", name + "extproc"} {
 					one.policy = route
-					if got := throughEnvoy(t, port, one); got != want {
+					if got := throughEnvoy(t, port, one, want.Metadata); got != want {
 						t.Errorf("%s, %s, %s through Envoy as %s:\n%+v, want\n%+v", name, state, browser, route, got, want)
 					}
 				}
@@ -207,14 +226,28 @@ func expected(policy, spec, browser, want string, got outcome) string {
 	if strings.Contains(got.Reply, "www-authenticate=") != (status == "401") {
 		return "wrong about WWW-Authenticate"
 	}
+	if strings.Contains(got.Seen, "x-rego=user") && !tellsBob(got.Metadata) {
+		return "the metadata should be the token's claims and what Rego adds"
+	}
 	return ""
 }
 
-func throughEnvoy(t *testing.T, port int, one trial) outcome {
+// tellsBob reports whether a verdict's metadata is the claims of bob's token and what the policy meta adds.
+func tellsBob(metadata string) bool {
+	var all struct {
+		IDP   map[string]any `json:"idp"`
+		Score float64        `json:"score"`
+		Tags  []any          `json:"tags"`
+	}
+	err := json.Unmarshal([]byte(metadata), &all)
+	return err == nil && all.IDP["sub"] == "bob" && all.IDP["role"] == "user" && all.Score == 7 && len(all.Tags) == 2
+}
+
+func throughEnvoy(t *testing.T, port int, one trial, metadata string) outcome {
 	t.Helper()
 	a := gatewaytest.Send(t, one.method, at(port, "/"+one.policy), one.header...)
 	// The realm is the policy's name.
-	out := outcome{Status: a.Status, Reply: strings.ReplaceAll(pick(answered, a.Header.Values), "extproc", "extauthz")}
+	out := outcome{Status: a.Status, Metadata: metadata, Reply: strings.ReplaceAll(pick(answered, a.Header.Values), "extproc", "extauthz")}
 	if a.Seen.Backend != "" {
 		out.Seen = "- " + pick(told, a.Seen.Header.Values)
 	}

@@ -1,6 +1,7 @@
 package explain
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"net/http"
@@ -54,6 +55,15 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	w.Header().Set("Content-Type", "application/json")
 	_, _ = w.Write(text) // a client that is gone needs no answer
+}
+
+// Explain answers one question, as [Gateway.Explain] does.
+func (h *Handler) Explain(ctx context.Context, r *Request) (*Explanation, error) {
+	gateway, err := h.current()
+	if err != nil {
+		return nil, err
+	}
+	return gateway.Explain(ctx, r)
 }
 
 // current builds a Gateway at the first question after a change.

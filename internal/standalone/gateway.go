@@ -18,6 +18,7 @@ import (
 
 	"github.com/gatehouse-proxy/gatehouse/internal/admin"
 	"github.com/gatehouse-proxy/gatehouse/internal/agent"
+	"github.com/gatehouse-proxy/gatehouse/internal/console"
 	"github.com/gatehouse-proxy/gatehouse/internal/proxy"
 	"github.com/gatehouse-proxy/gatehouse/internal/source/files"
 	"github.com/gatehouse-proxy/gatehouse/internal/state"
@@ -246,8 +247,11 @@ func (g *gateway) ready() error {
 }
 
 func (g *gateway) serveAdmin(ctx context.Context, group *errgroup.Group) error {
+	explainer := g.explainer()
+	console := &console.Console{Objects: g.statuses.objects, Explain: explainer.Explain}
 	options := admin.Options{Ready: g.ready, Gatherer: g.metrics, Logger: g.log, Extra: map[string]http.Handler{
-		"GET /api/status": g.statuses, "GET /api/sources": g.sources(), "POST /api/explain": g.explainer(),
+		"GET /api/status": g.statuses, "GET /api/sources": g.sources(), "POST /api/explain": explainer,
+		"GET /console/{$}": console, "POST /console/{$}": console, "GET /console": http.RedirectHandler("/console/", http.StatusMovedPermanently),
 	}}
 	if g.envoy != nil {
 		options.Envoy = g.envoy.Admin().Transport

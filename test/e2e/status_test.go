@@ -4,8 +4,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
+	"net/url"
 	"os"
 	"strings"
 	"testing"
@@ -70,7 +72,7 @@ func TestStatusOfARunningGateway(t *testing.T) {
 	}
 	first := generationOf(statuses(t, g), "r")
 	g.Write(t, "r.yaml", routeManifest("r", prefix("/moved"), "b"))
-	gatewaytest.Await(t, at(port, "/moved"), http.StatusOK)
+	gatewaytest.Await(t, at(port, "/"), http.StatusNotFound)
 	if second := generationOf(statuses(t, g), "r"); second != first+1 {
 		t.Errorf("a changed route has generation %d after %d", second, first)
 	}
@@ -184,5 +186,35 @@ func TestStatusOfFiles(t *testing.T) {
 				t.Errorf("exit %d, want %d and %q in:\n%s%s", code, test.code, test.says, stdout, stderr)
 			}
 		})
+	}
+}
+
+// TestTheConsoleOfARunningGateway shows its objects and explains requests, to its operator alone.
+func TestTheConsoleOfARunningGateway(t *testing.T) {
+	t.Parallel()
+	port := freePort(t)
+	g := gatewaytest.Start(t, all(gatewayManifest(port), backendManifest("b", 9), usersManifest, routeManifest("r", prefix("/x"), "b"), policyManifest("r", basicSpec)))
+	if page := g.AdminPage(t, "/console"); !strings.Contains(page, "<td>default/gw</td>") || !strings.Contains(page, "0 of ") {
+		t.Errorf("the page:\n%s", page)
+	}
+	for origin, want := range map[string]int{"": http.StatusOK, "https://evil.example": http.StatusForbidden} {
+		r, err := http.NewRequest(http.MethodPost, g.Admin+"/console/", strings.NewReader(url.Values{"method": {"GET"}, "url": {at(port, "/x")}}.Encode()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+		if origin != "" {
+			r.Header.Set("Origin", origin)
+		}
+		answer, err := http.DefaultClient.Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		text, err := io.ReadAll(answer.Body)
+		_ = answer.Body.Close()
+		told := strings.Contains(string(text), "denied with 401 by SecurityPolicy default/r: credentials_missing")
+		if err != nil || answer.StatusCode != want || told != (want == http.StatusOK) {
+			t.Errorf("from %q: %d %v\n%s", origin, answer.StatusCode, err, text)
+		}
 	}
 }

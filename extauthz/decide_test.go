@@ -3,6 +3,7 @@ package extauthz_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"math"
 	"net/http"
@@ -321,5 +322,36 @@ func TestObserverSeesEveryVerdict(t *testing.T) {
 	want := "public " + exchange.ReasonNoAuthorizer + " " + exchange.ReasonMalformed
 	if got := strings.Join(reasons, " "); got != want {
 		t.Errorf("reasons %q, want %q", got, want)
+	}
+}
+
+// TestACheckRunsInAContextOfItsOwn: what OnCheck returns reaches the choice's check and the observers, whatever
+// becomes of the request, and a panic in it is nobody's verdict.
+func TestACheckRunsInAContextOfItsOwn(t *testing.T) {
+	t.Parallel()
+	type key struct{}
+	var seen []string
+	note := func(ctx context.Context, where string) { seen = append(seen, fmt.Sprint(where, " ", ctx.Value(key{}))) }
+	s := extauthz.NewServer(extauthz.Always(exchange.AuthorizerFunc(func(ctx context.Context, _ *exchange.Request) (exchange.Verdict, error) {
+		note(ctx, "check")
+		return exchange.Verdict{Allow: true}, nil
+	})), quiet,
+		extauthz.OnCheck(func(ctx context.Context, r *exchange.Request) context.Context {
+			return context.WithValue(ctx, key{}, "of "+r.Method())
+		}),
+		extauthz.OnCheck(func(context.Context, *exchange.Request) context.Context { panic("no span") }),
+		extauthz.OnCheck(func(ctx context.Context, _ *exchange.Request) context.Context {
+			return context.WithValue(ctx, key{}, fmt.Sprint(ctx.Value(key{}), ", again"))
+		}),
+		extauthz.OnVerdict(func(ctx context.Context, _ *exchange.Request, _ exchange.Verdict, _ time.Duration) {
+			note(ctx, "verdict")
+		}))
+	if out := decide(t, s, request()); out.GetOkResponse() == nil {
+		t.Errorf("answer %v", out)
+	}
+	parse(t, s.Decide(t.Context(), "\xff", nil))
+	want := "check of GET, again|verdict of GET, again|verdict of , again"
+	if got := strings.Join(seen, "|"); got != want {
+		t.Errorf("%q, want %q", got, want)
 	}
 }

@@ -103,3 +103,27 @@ func TestAuthorizersAreChosenByTheFiltersConfiguration(t *testing.T) {
 		}
 	}
 }
+
+// TestAVerdictByExtProcHasAContextOfItsOwn: that of OnCheck, in the check and in the observers.
+func TestAVerdictByExtProcHasAContextOfItsOwn(t *testing.T) {
+	t.Parallel()
+	type key struct{}
+	seen := make(chan any, 2)
+	authorizer := extproc.Authorize(func(*exchange.Request) exchange.Authorizer {
+		return exchange.AuthorizerFunc(func(ctx context.Context, _ *exchange.Request) (exchange.Verdict, error) {
+			seen <- ctx.Value(key{})
+			return exchange.Verdict{Allow: true, ResponseSet: fields{{Name: "x-judged", Value: "yes"}}}, nil
+		})
+	}, quiet, extproc.OnCheck(func(ctx context.Context, r *exchange.Request) context.Context {
+		return context.WithValue(ctx, key{}, r.Path())
+	}), extproc.OnVerdict(func(ctx context.Context, _ *exchange.Request, _ exchange.Verdict, _ time.Duration) {
+		seen <- ctx.Value(key{})
+	}))
+	g := start(t, headersOnly("", ""), http.HandlerFunc(hello), authorizer.Process)
+	if answer, _ := g.get(t, "/a"); answer.StatusCode != http.StatusOK || answer.Header.Get("X-Judged") != "yes" {
+		t.Errorf("%d %v", answer.StatusCode, answer.Header)
+	}
+	if check, verdict := <-seen, <-seen; check != "/a" || verdict != "/a" {
+		t.Errorf("check %v, verdict %v", check, verdict)
+	}
+}

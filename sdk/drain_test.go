@@ -11,6 +11,11 @@ import (
 	"testing"
 	"time"
 
+	extprocv3 "github.com/envoyproxy/go-control-plane/envoy/service/ext_proc/v3"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
 	"github.com/gatehouse-proxy/gatehouse/internal/envoytest"
 	"github.com/gatehouse-proxy/gatehouse/sdk"
 )
@@ -81,5 +86,33 @@ func TestAnOpenExchangeIsFinishedBeforeTheStopThroughEnvoy(t *testing.T) {
 	}
 	if err := <-result; err != nil {
 		t.Errorf("Serve: %v", err)
+	}
+}
+
+// TestAnExchangeThatHangsDoesntHoldUpTheStop: not even one that doesn't heed its context.
+func TestAnExchangeThatHangsDoesntHoldUpTheStop(t *testing.T) {
+	t.Parallel()
+	begun, release := make(chan struct{}), make(chan struct{})
+	defer close(release)
+	hung := sdk.ProcessorFunc(func(context.Context, *sdk.Exchange) error {
+		close(begun)
+		<-release
+		return nil
+	})
+	addr, stop, result := serving(t, "127.0.0.1:0", hung, sdk.WithDrain(10*time.Millisecond))
+	stream, err := extprocv3.NewExternalProcessorClient(dial(t, addr)).Process(t.Context(), grpc.WaitForReady(true))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := stream.Send(&extprocv3.ProcessingRequest{Request: &extprocv3.ProcessingRequest_RequestHeaders{RequestHeaders: &extprocv3.HttpHeaders{}}}); err != nil {
+		t.Fatal(err)
+	}
+	<-begun
+	stop()
+	if err := <-result; err != nil {
+		t.Error(err)
+	}
+	if _, err := stream.Recv(); status.Code(err) != codes.Unavailable {
+		t.Errorf("the stream ends with %v", err)
 	}
 }

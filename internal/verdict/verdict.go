@@ -41,7 +41,7 @@ func (d *Decider) Before(begin Beginner) { d.begins = append(d.begins, begin) }
 // Begin returns the context for what follows about r.
 func (d *Decider) Begin(ctx context.Context, r *exchange.Request) context.Context {
 	for _, begin := range d.begins {
-		ctx = d.begin(ctx, begin, r)
+		ctx = d.begin(ctx, begin, r) //nolint:fatcontext // each adds to what the one before has made; they are few
 	}
 	return ctx
 }

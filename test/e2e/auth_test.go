@@ -94,12 +94,18 @@ func TestAuthServesAnEnvoyOfOnesOwn(t *testing.T) {
 	if left, err := os.ReadDir(state); err != nil || len(left) != 1 {
 		t.Errorf("beside the socket: %v %v", left, err)
 	}
-	shared := filepath.Join(state, "shared.sock")
-	startAuth(t, "-f", dir, "--listen", "unix:"+shared, "--socket-mode", "660", "--socket-owner", fmt.Sprintf("%d:%d", os.Getuid(), os.Getgid()))
+	shared, owner := filepath.Join(state, "shared.sock"), os.Getuid()
+	if owner == 0 {
+		owner = 65534 // who may give a socket away does
+	}
+	startAuth(t, "-f", dir, "--listen", "unix:"+shared, "--socket-mode", "660", "--socket-owner", fmt.Sprintf("%d:%d", owner, os.Getgid()))
 	gatewaytest.Eventually(t, "shared socket", func() error {
 		info, err := os.Stat(shared)
 		if err == nil && info.Mode().Perm() != 0o660 {
 			err = fmt.Errorf("mode %v", info.Mode())
+		}
+		if err == nil && info.Sys().(*syscall.Stat_t).Uid != uint32(owner) {
+			err = fmt.Errorf("it belongs to %v, want %d", info.Sys(), owner)
 		}
 		return err
 	})

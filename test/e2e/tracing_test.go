@@ -54,9 +54,10 @@ func decode(t *testing.T, text string, into any) {
 	}
 }
 
-// traceOf is a trace of a client's, and the id in it of the client's span.
+// clientSpan is a client's own, in each trace of traceOf.
 const clientSpan = "b7ad6b7169203331"
 
+// traceOf returns a trace's id.
 func traceOf(n int) string { return fmt.Sprintf("4bf92f3577b34da6a3ce929d0e0e%04x", n+1) }
 
 // TestChecksAreSpansOfEnvoysTrace: where Envoy traces, a request, Envoy's question and the authorizer's check
@@ -121,10 +122,10 @@ func TestChecksAreSpansOfEnvoysTrace(t *testing.T) {
 	}
 }
 
-// TestAGatewaysChecksAreSpans: children of what the request says where Envoy doesn't trace, with the policy, the
+// TestAGatewaysChecksAreSpansAndCounts: children of what the request says where Envoy doesn't trace, with the policy, the
 // rule and the verdict, and with nothing of the client's that could be a credential. The last ones are sent
 // while the gateway stops.
-func TestAGatewaysChecksAreSpans(t *testing.T) {
+func TestAGatewaysChecksAreSpansAndCounts(t *testing.T) {
 	t.Parallel()
 	backend, port, c := gatewaytest.NewBackend(t, "b"), freePort(t), newCollector(t)
 	rules := "  authorization: {defaultAction: Deny, rules: [{name: reads, action: Allow, principal: {headers: [{name: x-team, values: [a]}]}}]}"
@@ -171,6 +172,13 @@ func TestAGatewaysChecksAreSpans(t *testing.T) {
 		if a := gatewaytest.Get(t, at(port, "/x?api_key=secret"), header...); a.Status != test.want {
 			t.Errorf("%s: %d, want %d: %s", test.host, a.Status, test.want, a.Body)
 		}
+	}
+	count := func(allowed bool, policy, reason string, n int) string {
+		return fmt.Sprintf("gatehouse_authorizer_verdicts_total{allowed=\"%v\",policy=\"default/%s\",reason=%q} %d", allowed, policy, reason, n)
+	}
+	if err := has(t, g.Metrics+"/metrics", count(true, "rules", "allowed", 4), count(false, "rules", "rule_default_denied", 1), count(true, "streamed", "allowed", 1),
+		count(true, "dry", "dry_run_credentials_missing", 1), count(false, "broken", "policy_unusable", 1)); err != nil {
+		t.Error(err)
 	}
 	if code := g.Stop(t); code != 0 {
 		t.Errorf("exit %d", code)

@@ -168,7 +168,7 @@ func TestHealthBeforeTheFirstPoliciesAndWhileDraining(t *testing.T) {
 		t.Helper()
 		for service, watch := range watches {
 			if now, err := watch.Recv(); err != nil || now.GetStatus() != want {
-				t.Errorf("%q: %v %v, want %v", service, now, err, want)
+				t.Fatalf("%q: %v %v, want %v", service, now, err, want)
 			}
 		}
 	}
@@ -179,7 +179,7 @@ func TestHealthBeforeTheFirstPoliciesAndWhileDraining(t *testing.T) {
 		}
 		watches[service] = watch
 		if now, err := client.Check(t.Context(), &healthpb.HealthCheckRequest{Service: service}); err != nil || now.GetStatus() != healthpb.HealthCheckResponse_NOT_SERVING {
-			t.Errorf("%q before the first policies: %v %v", service, now, err)
+			t.Fatalf("%q before the first policies: %v %v", service, now, err)
 		}
 	}
 	all(healthpb.HealthCheckResponse_NOT_SERVING)

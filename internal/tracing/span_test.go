@@ -84,8 +84,8 @@ func TestWhoseChildASpanIs(t *testing.T) {
 	}
 }
 
-// TestWhatASpanSaysOfARequest: the method and the host, and neither a path nor what could be a credential.
-func TestWhatASpanSaysOfARequest(t *testing.T) {
+// TestS47ASpanHoldsNoCredential: the method and the host, and neither a path nor what could be a credential.
+func TestS47ASpanHoldsNoCredential(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct{ method, authority, wantMethod, wantHost string }{
 		{"GET", "shop.example:8443", "GET", "shop.example"},

@@ -57,7 +57,7 @@ func (e *editor) edit(t testing.TB) {
 	t.Helper()
 	n := e.random.IntN(4)
 	kind := e.pick("gateway", "gateway", "gateway", "route", "route", "route", "route", "backend", "service", "slice", "secret", "policy", "policy", "policy",
-		"extension", "client", "grant", "set", "class", "namespace", "tls", "traffic", "certificate")
+		"extension", "client", "grant", "set", "class", "namespace", "tls", "traffic", "certificate", "proxy")
 	name := fmt.Sprintf("%s-%d", kind, n)
 	if kind == "namespace" || kind == "certificate" {
 		name = kind // there is one
@@ -72,8 +72,8 @@ func (e *editor) edit(t testing.TB) {
 func (e *editor) object(kind string, n int) string {
 	switch kind {
 	case "gateway":
-		return fmt.Sprintf("apiVersion: gateway.networking.k8s.io/v1\nkind: Gateway\nmetadata: {name: g%d, labels: {tier: %s}}\nspec: {gatewayClassName: %s, addresses: [{value: 127.0.0.1}], allowedListeners: {namespaces: {from: %s}}, listeners: [{name: a, port: %s, protocol: HTTP%s}, {name: b, port: 82, protocol: HTTP, hostname: %s}%s]}",
-			n, e.pick("x", "y"), e.pick("c", "c", "c1"), e.pick("Same", "None"), e.pick("80", "81"),
+		return fmt.Sprintf("apiVersion: gateway.networking.k8s.io/v1\nkind: Gateway\nmetadata: {name: g%d, labels: {tier: %s}}\nspec: {gatewayClassName: %s%s, addresses: [{value: 127.0.0.1}], allowedListeners: {namespaces: {from: %s}}, listeners: [{name: a, port: %s, protocol: HTTP%s}, {name: b, port: 82, protocol: HTTP, hostname: %s}%s]}",
+			n, e.pick("x", "y"), e.pick("c", "c", "c1"), e.pick("", ", infrastructure: {parametersRef: {group: gateway.envoyproxy.io, kind: EnvoyProxy, name: e1}}"), e.pick("Same", "None"), e.pick("80", "81"),
 			e.pick("", ", hostname: \"*.example\"", ", allowedRoutes: {namespaces: {from: All}}", ", allowedRoutes: {namespaces: {from: Selector, selector: {matchLabels: {team: a}}}}"),
 			e.pick("a.example", "b.example", "\"*.example\""), e.pick("", ", {name: c, port: 443, protocol: HTTPS, hostname: a.example, tls: {certificateRefs: [{name: cert}]}}, {name: d, port: 443, protocol: HTTPS, tls: {certificateRefs: [{name: cert}]}}"))
 	case "route":
@@ -102,6 +102,7 @@ func (e *editor) object(kind string, n int) string {
 				"targetSelectors: [{kind: HTTPRoute, namespaces: {from: Selector, selector: {matchLabels: {team: a}}}}]"),
 			e.pick("", ", mergeType: StrategicMerge", ", mergeType: JSONMerge"),
 			e.pick("basicAuth: {users: {name: u1}}", "basicAuth: {users: {name: u1}}, cors: {allowOrigins: [https://a.example]}", "cors: {allowOrigins: [\"*\"]}", "authorization: {defaultAction: Deny}", "nonsense: 1",
+				"authorization: {rules: [{action: Allow, principal: {clientIPGeoLocations: [{country: CH}]}}]}",
 				"extAuth: {grpc: {backendRefs: [{group: gateway.envoyproxy.io, kind: Backend, name: b1}]}}"))
 	case "extension":
 		return fmt.Sprintf("apiVersion: gateway.envoyproxy.io/v1alpha1\nkind: EnvoyExtensionPolicy\nmetadata: {name: x%d}\nspec: {%s, extProc: [{backendRefs: [{group: gateway.envoyproxy.io, kind: Backend, name: b%d}]}]}", n,
@@ -109,7 +110,11 @@ func (e *editor) object(kind string, n int) string {
 	case "certificate":
 		return e.certificate
 	case "class":
-		return fmt.Sprintf("apiVersion: gateway.networking.k8s.io/v1\nkind: GatewayClass\nmetadata: {name: c%d}\nspec: {controllerName: %s}", n, e.pick("example.com/other", "gatehouse.dev/gateway-controller"))
+		return fmt.Sprintf("apiVersion: gateway.networking.k8s.io/v1\nkind: GatewayClass\nmetadata: {name: c%d}\nspec: {controllerName: %s%s}", n, e.pick("example.com/other", "gatehouse.dev/gateway-controller", "gatehouse.dev/gateway-controller"),
+			e.pick("", ", parametersRef: {group: gateway.envoyproxy.io, kind: EnvoyProxy, namespace: default, name: e2}"))
+	case "proxy":
+		return fmt.Sprintf("apiVersion: gateway.envoyproxy.io/v1alpha1\nkind: EnvoyProxy\nmetadata: {name: e%d}\nspec: {%s%s}", n, e.pick("", "mergeType: JSONMerge, "), e.pick("", "geoIP: {provider: {type: MaxMind, maxMind: {countryDbSource: {local: {path: /a.mmdb}}}}}",
+			"geoIP: {provider: {type: MaxMind, maxMind: {cityDbSource: {local: {path: /b.mmdb}}}}}", "geoIP: {provider: {type: MaxMind, maxMind: {ispDbSource: {local: {path: /c.mmdb}}}}}"))
 	case "namespace":
 		return fmt.Sprintf("apiVersion: v1\nkind: Namespace\nmetadata: {name: %s, labels: {team: %s}}", e.pick("default", "other"), e.pick("a", "b"))
 	case "tls":
@@ -129,7 +134,7 @@ func TestIncrementalEqualsFull(t *testing.T) {
 	t.Parallel()
 	edits := 10_000
 	if testing.Short() {
-		edits = 200
+		edits = 500
 	}
 	e, tr := newEditor(t, 1), newTranslator()
 	var last *translator.Result

@@ -121,7 +121,7 @@ func (b *routeBuilder) rule(i int, listener *gatewayapi.Listener) []*envoy.Entry
 
 func (b *routeBuilder) policies(rule *envoy.Rule, section string, listener *gatewayapi.Listener) {
 	if chain := gatewayapi.Chain(b.view, "SecurityPolicy", b.route, section, listener); len(chain) > 0 {
-		key := policy.SecurityKey(b.view, chain)
+		key := policy.SecurityKey(b.view, chain, listener)
 		rule.Security = memo.Read[*policy.Security](b.view, key)
 		b.merged(key, rule.Security.Conditions)
 		if b.first("security " + rule.Security.Ref + " " + rule.Security.Issuer) {
@@ -142,9 +142,10 @@ func (b *routeBuilder) policies(rule *envoy.Rule, section string, listener *gate
 	}
 }
 
-// merged tells of a fault that policies have only together. What each has by itself is told of it alone.
+// merged tells of a fault that policies have only together, or only below a Gateway. What each has by itself is told
+// of it alone.
 func (b *routeBuilder) merged(key memo.Key, conditions []status.Condition) {
-	if policy.Merges(key) && conditions[0].Fault() {
+	if (policy.Merges(key) || policy.Located(key)) && conditions[0].Fault() {
 		b.unit.conditions = append(b.unit.conditions, conditions...)
 	}
 }

@@ -87,6 +87,7 @@ func (t *Translator) rules() map[memo.Kind]memo.Rule {
 		gatewayapi.FitKind:     gatewayapi.FitRule,
 		policy.SecurityKind:    policy.SecurityRule,
 		policy.ExtensionKind:   policy.ExtensionRule,
+		policy.DatabasesKind:   policy.DatabasesRule,
 		routeKind:              t.routeRule,
 		orphanKind:             orphanRule,
 		deadEndKind:            deadEndRule,
@@ -100,7 +101,7 @@ func (t *Translator) Policies(set *resource.Set) []*policy.Security {
 	s.input.Update(set)
 	all := make([]*policy.Security, 0, set.SecurityPolicies.Len())
 	for _, p := range set.SecurityPolicies.All() {
-		all = append(all, memo.Value[*policy.Security](s.graph, memo.Key{Kind: policy.SecurityKind, Namespace: p.Namespace, Name: p.Name}))
+		all = append(all, memo.Value[*policy.Security](s.graph, policy.LoneKey(set, p)))
 	}
 	return all
 }

@@ -1,6 +1,11 @@
 package config
 
-import "cmp"
+import (
+	"cmp"
+	"errors"
+	"path/filepath"
+	"strings"
+)
 
 // GeoIP names the databases in which addresses are looked up: files in MaxMind's DB format, each a clean
 // absolute path; "" is none.
@@ -16,6 +21,16 @@ type GeoIP struct {
 	// AnonymousIPDB is an Anonymous IP database. It lists the anonymous networks: an address that isn't in it
 	// is none of them.
 	AnonymousIPDB string `json:",omitempty"`
+}
+
+var errDatabasePath = errors.New("must be an absolute path without . or .. that ends in .mmdb")
+
+// CheckDatabasePath says why a path can't be that of a database.
+func CheckDatabasePath(path string) error {
+	if !filepath.IsAbs(path) || filepath.Clean(path) != path || !strings.HasSuffix(path, ".mmdb") {
+		return errDatabasePath
+	}
+	return nil
 }
 
 // GeoLocation compares what databases know of the client's address. Everything that is set must match;

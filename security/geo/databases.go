@@ -2,11 +2,8 @@ package geo
 
 import (
 	"cmp"
-	"errors"
 	"fmt"
 	"log/slog"
-	"path/filepath"
-	"strings"
 	"time"
 
 	"github.com/gatehouse-proxy/gatehouse/security/config"
@@ -18,8 +15,6 @@ const DefaultInterval = 500 * time.Millisecond
 
 // DefaultMaxBytes bounds a database, which is kept in memory: the largest of MaxMind's have half of it.
 const DefaultMaxBytes = 1 << 30
-
-var errPath = errors.New("must be an absolute path without . or .. that ends in .mmdb")
 
 // Options configure [Databases]. The zero value is the default.
 type Options struct {
@@ -69,16 +64,8 @@ func (d *Databases) Open(policy string, spec config.GeoIP) (*Locator, error) {
 	return l, nil
 }
 
-// CheckPath says why a path can't be a database's.
-func CheckPath(path string) error {
-	if !filepath.IsAbs(path) || filepath.Clean(path) != path || !strings.HasSuffix(path, ".mmdb") {
-		return errPath
-	}
-	return nil
-}
-
 func (d *Databases) use(policy, path string, kind Kind) (*use, error) {
-	if err := CheckPath(path); err != nil {
+	if err := config.CheckDatabasePath(path); err != nil {
 		return nil, err
 	}
 	u := &use{policy: policy, kind: kind}

@@ -58,16 +58,18 @@ func (r *resolver) operation(field string, spec *egv1alpha1.Operation, out *conf
 
 // principal refuses an empty one, as Envoy Gateway does: it would match every caller.
 func (r *resolver) principal(field string, spec *egv1alpha1.Principal, out *config.Rule) {
-	if len(spec.ClientIPGeoLocations) > 0 {
-		r.fault("%s.clientIPGeoLocations is not supported by this version; use clientCIDRs", field)
-	} else if len(spec.ClientCIDRs)+len(spec.Headers) == 0 && spec.JWT == nil {
-		r.fault("%s: set clientCIDRs, headers or jwt", field)
+	if len(spec.ClientCIDRs)+len(spec.Headers)+len(spec.ClientIPGeoLocations) == 0 && spec.JWT == nil {
+		r.fault("%s: set clientCIDRs, headers, jwt or clientIPGeoLocations", field)
 	}
 	for _, cidr := range spec.ClientCIDRs {
 		out.ClientCIDRs = append(out.ClientCIDRs, string(cidr))
 	}
 	for _, h := range spec.Headers {
 		out.Headers = append(out.Headers, config.HeaderMatch{Name: h.Name, Values: h.Values})
+	}
+	for i := range spec.ClientIPGeoLocations {
+		location := r.location(fmt.Sprintf("%s.clientIPGeoLocations[%d]", field, i), &spec.ClientIPGeoLocations[i])
+		out.Locations = append(out.Locations, location)
 	}
 	if spec.JWT != nil {
 		out.JWT = r.jwtPrincipal(field+".jwt", spec.JWT)

@@ -47,7 +47,8 @@ func together(kind string, names []objectName, fault string) string {
 
 // mergedNames is the reverse of mergeKey: the policy itself first.
 func mergedNames(key memo.Key) []objectName {
-	parts := strings.Split(key.Name, mergeSeparator)
+	policies, _ := placeOf(key)
+	parts := strings.Split(policies, mergeSeparator)
 	names := make([]objectName, 0, len(parts))
 	names = append(names, objectName{key.Namespace, parts[0]})
 	for _, part := range parts[1:] {

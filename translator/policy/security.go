@@ -62,14 +62,14 @@ func (s *Security) Foreign() []string {
 }
 
 // SecurityKey is the key of the policy in force where chain applies: the first of it, merged with those
-// behind it as far as each says so.
-func SecurityKey(v *memo.View, chain []gatewayapi.Targeting) memo.Key {
-	return mergeKey(SecurityKind, chain, func(t gatewayapi.Targeting) *egv1alpha1.MergeType {
+// behind it as far as each says so, below a listener.
+func SecurityKey(v *memo.View, chain []gatewayapi.Targeting, listener *gatewayapi.Listener) memo.Key {
+	return locate(v, mergeKey(SecurityKind, chain, func(t gatewayapi.Targeting) *egv1alpha1.MergeType {
 		if object := readSecurity(v, t.Namespace, t.Name); object != nil {
 			return object.Spec.MergeType
 		}
 		return nil
-	})
+	}), listener)
 }
 
 func readSecurity(v *memo.View, namespace, name string) *resource.SecurityPolicy {
@@ -80,7 +80,9 @@ func readSecurity(v *memo.View, namespace, name string) *resource.SecurityPolicy
 func SecurityRule(v *memo.View, key memo.Key) any {
 	names := mergedNames(key)
 	r := &resolver{view: v, namespace: key.Namespace, data: config.Data{}, faults: new([]string), warnings: new([]string)}
-	r.identity = strings.ReplaceAll(key.Name, mergeSeparator, "+")
+	var policies string
+	policies, r.place = placeOf(key)
+	r.identity = strings.ReplaceAll(policies, mergeSeparator, "+")
 	out := &Security{Spec: &config.Policy{Name: key.Namespace + "/" + names[0].name}, Data: r.data}
 	if object := r.merged(names); object != nil {
 		r.security(object, out)
@@ -127,6 +129,7 @@ type resolver struct {
 	warnings  *[]string             // what works and has no effect
 	awaited   string                // what isn't there yet, and comes without an edit
 	identity  string                // the names of the policies that merge, for what must not be confused with another merge's
+	place     string                // where databases come from, "" if that isn't asked
 	inherited map[string]objectName // fields of the spec that come whole from a policy further out
 }
 
@@ -152,6 +155,7 @@ func (r *resolver) security(object *resource.SecurityPolicy, out *Security) {
 	p.APIKey = r.of("apiKeyAuth").apiKey(spec.APIKeyAuth)
 	p.CORS = r.of("cors").cors(spec.CORS)
 	p.Authorization = r.of("authorization").authorization(spec.Authorization)
+	p.GeoIP = r.geoIP(p.Authorization)
 	p.OPA = r.of("opa").opa(own.OPA)
 	out.CSRF = r.of("csrf").csrf(spec.CSRF)
 	out.OIDC = r.of("oidc").oidc(r.owner("oidc", object.Namespace), spec.OIDC, spec, own.AuthMode == resource.AuthModeAny)

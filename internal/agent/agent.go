@@ -24,6 +24,7 @@ import (
 	"github.com/gatehouse-proxy/gatehouse/internal/xds"
 	"github.com/gatehouse-proxy/gatehouse/security/bundle"
 	"github.com/gatehouse-proxy/gatehouse/security/decisionlog"
+	"github.com/gatehouse-proxy/gatehouse/security/geo"
 	"github.com/gatehouse-proxy/gatehouse/security/jwt"
 	"github.com/gatehouse-proxy/gatehouse/security/policy"
 	"github.com/gatehouse-proxy/gatehouse/snapshot"
@@ -35,6 +36,7 @@ type Config struct {
 	AuthorizerSocket string
 	JWKS             *jwt.Fetcher
 	Bundles          *bundle.Fetcher  // nil: policies with bundles can't be enforced
+	Geo              *geo.Databases   // nil: policies with rules about locations can't be enforced
 	Decisions        *decisionlog.Log // nil: none is written
 	Logger           *slog.Logger
 	Registerer       prometheus.Registerer // nil: no metrics
@@ -83,7 +85,7 @@ func New(config Config) *Agent {
 	a := &Agent{
 		config:     config,
 		log:        config.Logger,
-		policies:   newPolicies(policy.Deps{JWKS: config.JWKS, Bundles: config.Bundles, Decisions: config.Decisions, Logger: config.Logger}, config.Logger),
+		policies:   newPolicies(policy.Deps{JWKS: config.JWKS, Bundles: config.Bundles, Geo: config.Geo, Decisions: config.Decisions, Logger: config.Logger}, config.Logger),
 		health:     health.New(HealthServices()...),
 		heap:       newHeapFloor(),
 		quarantine: newQuarantine(config.QuarantinePath, config.Validate, config.Logger),

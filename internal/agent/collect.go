@@ -9,6 +9,7 @@ import (
 	"github.com/gatehouse-proxy/gatehouse/security/bundle"
 	"github.com/gatehouse-proxy/gatehouse/security/decisionlog"
 	"github.com/gatehouse-proxy/gatehouse/security/discovery"
+	"github.com/gatehouse-proxy/gatehouse/security/geo"
 	"github.com/gatehouse-proxy/gatehouse/security/jwt"
 )
 
@@ -18,12 +19,13 @@ type collector struct {
 	jwks      *jwt.Fetcher
 	bundles   *bundle.Fetcher
 	providers *discovery.Fetcher
+	geo       *geo.Databases
 	decisions *decisionlog.Log
 }
 
-// NewCollector returns the metrics of key sets, bundles, descriptions of OpenID providers, password hashes and decision logs.
-func NewCollector(jwks *jwt.Fetcher, bundles *bundle.Fetcher, providers *discovery.Fetcher, decisions *decisionlog.Log) prometheus.Collector {
-	return &collector{jwks: jwks, bundles: bundles, providers: providers, decisions: decisions}
+// NewCollector returns the metrics of key sets, bundles, descriptions of OpenID providers, databases, password hashes and decision logs.
+func NewCollector(jwks *jwt.Fetcher, bundles *bundle.Fetcher, providers *discovery.Fetcher, databases *geo.Databases, decisions *decisionlog.Log) prometheus.Collector {
+	return &collector{jwks: jwks, bundles: bundles, providers: providers, geo: databases, decisions: decisions}
 }
 
 func describe(name, help string, labels ...string) *prometheus.Desc {
@@ -35,6 +37,8 @@ var (
 	jwksMetrics   = fetchMetrics("jwks", "uri")
 	bundleMetrics = fetchMetrics("bundle", "url")
 	providerFetch = fetchMetrics("oidc_provider", "url")
+	geoMetrics    = fetchMetrics("geoip_database", "path")
+	geoBuilt      = describe("geoip_database_build_timestamp_seconds", "When the publisher made the contents in force; 0: there are none.", "path")
 	bundleFaults  = describe("bundle_refused_policies", "Policies that can't use the newest contents.", "url")
 	logWritten    = describe("decision_log_events_total", "Decisions that were logged.")
 	hashes        = describe("authorizer_password_hashes_total", "Password hashes computed: of failures, and of successes not yet remembered.")
@@ -55,13 +59,13 @@ func fetchMetrics(name, label string) fetched {
 
 // Describe is part of prometheus.Collector.
 func (c *collector) Describe(out chan<- *prometheus.Desc) {
-	for _, m := range []fetched{jwksMetrics, bundleMetrics, providerFetch} {
+	for _, m := range []fetched{jwksMetrics, bundleMetrics, providerFetch, geoMetrics} {
 		out <- m.success
 		out <- m.age
 		out <- m.fetches
 		out <- m.failures
 	}
-	for _, d := range []*prometheus.Desc{jwksKeys, bundleFaults, logWritten, logDropped, hashes} {
+	for _, d := range []*prometheus.Desc{jwksKeys, bundleFaults, geoBuilt, logWritten, logDropped, hashes} {
 		out <- d
 	}
 }
@@ -106,6 +110,15 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 	for _, s := range c.providers.States() {
 		at(providers, s.URL).add(s.LastSuccess, s.Fetches, s.Failures)
 	}
+	databases := map[string]*tally{}
+	for _, s := range c.geo.States() {
+		t := at(databases, s.Path)
+		t.add(s.LastSuccess, s.Looks, s.Failures)
+		if !s.Built.IsZero() {
+			t.number = float64(s.Built.Unix())
+		}
+	}
+	emit(out, geoMetrics, geoBuilt, databases, now)
 	emit(out, providerFetch, nil, providers, now)
 	emit(out, jwksMetrics, jwksKeys, keySets, now)
 	emit(out, bundleMetrics, bundleFaults, bundles, now)

@@ -17,6 +17,7 @@ import (
 	"github.com/gatehouse-proxy/gatehouse/security/bundle"
 	"github.com/gatehouse-proxy/gatehouse/security/config"
 	"github.com/gatehouse-proxy/gatehouse/security/decisionlog"
+	"github.com/gatehouse-proxy/gatehouse/security/geo"
 	"github.com/gatehouse-proxy/gatehouse/security/jwt"
 	"github.com/gatehouse-proxy/gatehouse/security/policy"
 	"github.com/gatehouse-proxy/gatehouse/translator"
@@ -33,6 +34,7 @@ type policies struct {
 	translator *translator.Translator
 	fetcher    *jwt.Fetcher
 	bundles    *bundle.Fetcher
+	geo        *geo.Databases
 	decisions  *decisionlog.Log
 	config     Config
 	seals      *envoy.Builder // nil: verdicts carry no proof
@@ -150,7 +152,7 @@ func (p *policies) loadRoutes(next *state) (faults []status.Condition) {
 // compile makes one authorizer, which denies everything if err says why it can't be enforced; fault is what is
 // known to be wrong already.
 func (p *policies) compile(spec *config.Policy, data config.Data, sealedAs string, fault error) (compiled *policy.Policy, err error) {
-	deps := policy.Deps{Data: data, JWKS: p.fetcher, Bundles: p.bundles, Decisions: p.decisions, CORSHeaders: true, Logger: p.config.Logger}
+	deps := policy.Deps{Data: data, JWKS: p.fetcher, Bundles: p.bundles, Geo: p.geo, Decisions: p.decisions, CORSHeaders: true, Logger: p.config.Logger}
 	if p.seals != nil {
 		deps.Metadata = map[string]any{envoy.SealKey: p.seals.Seal(sealedAs), envoy.CheckedKey: p.seals.Checked()}
 	}

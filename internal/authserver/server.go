@@ -19,6 +19,7 @@ import (
 	"github.com/gatehouse-proxy/gatehouse/security/bundle"
 	"github.com/gatehouse-proxy/gatehouse/security/decisionlog"
 	"github.com/gatehouse-proxy/gatehouse/security/discovery"
+	"github.com/gatehouse-proxy/gatehouse/security/geo"
 	"github.com/gatehouse-proxy/gatehouse/security/jwt"
 	"github.com/gatehouse-proxy/gatehouse/translator"
 )
@@ -68,6 +69,8 @@ func Run(ctx context.Context, config Config) error {
 	defer fetcher.Close()
 	bundles := bundle.NewFetcher(bundle.Options{AllowFiles: true, Logger: config.Logger})
 	defer bundles.Close()
+	databases := geo.New(geo.Options{Logger: config.Logger})
+	defer databases.Close()
 	decisions := decisionlog.New(decisionlog.Options{Logger: config.Logger})
 	defer decisions.Close()
 	seals, err := sealBuilder(config.StateDir)
@@ -79,7 +82,7 @@ func Run(ctx context.Context, config Config) error {
 	policies := &policies{
 		// The seals of the translation are in routes that nobody gets to see.
 		translator: translator.New(translator.Options{ControllerNames: standalone.ControllerNames(), SealKey: []byte("unused")}),
-		fetcher:    fetcher, bundles: bundles, decisions: decisions, config: config, seals: seals,
+		fetcher:    fetcher, bundles: bundles, geo: databases, decisions: decisions, config: config, seals: seals,
 	}
 	set, problems, err := source.Load()
 	if err != nil {
@@ -106,7 +109,7 @@ func Run(ctx context.Context, config Config) error {
 	config.Logger.Info("serving", "address", listener.Addr().String(), "policies", policies.len())
 	group, ctx := errgroup.WithContext(ctx)
 	if config.MetricsAddress != "" {
-		registry.MustRegister(agent.NewCollector(fetcher, bundles, providers, decisions))
+		registry.MustRegister(agent.NewCollector(fetcher, bundles, providers, databases, decisions))
 		metrics, err := net.Listen("tcp", config.MetricsAddress)
 		if err != nil {
 			return fmt.Errorf("%w: %w", standalone.ErrEnvironment, errors.Join(err, listener.Close()))

@@ -33,6 +33,8 @@ type RequestFacts struct {
 	Authority string `json:"authority"`
 	Path      string `json:"path"` // normalised, without the query
 	Client    string `json:"client,omitempty"`
+	// Location is what the databases of a policy that asks where clients are know of it.
+	Location string `json:"location,omitempty"`
 }
 
 // Listener is a listener of a Gateway or a ListenerSet.

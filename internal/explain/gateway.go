@@ -9,6 +9,7 @@ import (
 	"github.com/gatehouse-proxy/gatehouse/exchange"
 	"github.com/gatehouse-proxy/gatehouse/internal/routing"
 	"github.com/gatehouse-proxy/gatehouse/security/bundle"
+	"github.com/gatehouse-proxy/gatehouse/security/geo"
 	"github.com/gatehouse-proxy/gatehouse/security/jwt"
 	"github.com/gatehouse-proxy/gatehouse/security/policy"
 	"github.com/gatehouse-proxy/gatehouse/snapshot"
@@ -34,10 +35,11 @@ type Gateway struct {
 	compiled map[string]*policy.Policy
 }
 
-// Sources fetch what policies name by URL. nil forbids it.
+// Sources have what policies name by URL or path. nil forbids it.
 type Sources struct {
 	JWKS    *jwt.Fetcher
 	Bundles *bundle.Fetcher
+	Geo     *geo.Databases
 }
 
 // OwnSources are fetchers of their own, for programs that run no gateway. They tell nobody of failures:
@@ -47,6 +49,7 @@ func OwnSources(allowPrivateJWKS bool) Sources {
 	return Sources{
 		JWKS:    jwt.NewFetcher(jwt.FetcherOptions{AllowPrivateAddresses: allowPrivateJWKS, Logger: log}),
 		Bundles: bundle.NewFetcher(bundle.Options{AllowFiles: true, Logger: log}),
+		Geo:     geo.New(geo.Options{Logger: log}),
 	}
 }
 
@@ -54,6 +57,7 @@ func OwnSources(allowPrivateJWKS bool) Sources {
 func (s Sources) Close() {
 	s.JWKS.Close()
 	s.Bundles.Close()
+	s.Geo.Close()
 }
 
 // New takes a translation and the objects that it is of. The sources stay the caller's. The error says
@@ -93,7 +97,7 @@ func (g *Gateway) policy(ref string) *policy.Policy {
 	if !ok {
 		return nil
 	}
-	deps := policy.Deps{Data: p.Data, JWKS: g.sources.JWKS, Bundles: g.sources.Bundles, Logger: g.log}
+	deps := policy.Deps{Data: p.Data, JWKS: g.sources.JWKS, Bundles: g.sources.Bundles, Geo: g.sources.Geo, Logger: g.log}
 	compiled, err := policy.Compile(p.Spec, deps)
 	if err != nil {
 		compiled = policy.Broken(p.Spec, deps, err)

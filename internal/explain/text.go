@@ -14,7 +14,11 @@ func (e *Explanation) Text(w io.Writer) error {
 	row := func(name, format string, args ...any) {
 		fmt.Fprintf(&b, "%-11s%s\n", name, fmt.Sprintf(format, args...))
 	}
-	row("request", "%s %s://%s%s from %s", e.Request.Method, e.Request.Scheme, e.Request.Authority, e.Request.Path, orUnknown(e.Request.Client))
+	from := orUnknown(e.Request.Client)
+	if e.Request.Location != "" {
+		from += " in " + e.Request.Location
+	}
+	row("request", "%s %s://%s%s from %s", e.Request.Method, e.Request.Scheme, e.Request.Authority, e.Request.Path, from)
 	if l := e.Listener; l != nil {
 		row("listener", "%s", l)
 	}

@@ -27,6 +27,7 @@ func (g *Gateway) decide(ctx context.Context, r *Request, request *routing.Reque
 		out.Verdict = Verdict{Outcome: Denied, Status: http.StatusServiceUnavailable, By: "the authorizer", Reason: "unknown policy " + w.ref}
 		return false
 	}
+	out.Request.Location = locationOf(compiled.Place(match.Client))
 	rule, decided := "", false
 	ctx = policy.ObserveRule(ctx, func(name string) { rule, decided = name, true })
 	var authorizer exchange.Authorizer = compiled

@@ -68,7 +68,7 @@ func (e *Envoy) start(ctx context.Context, binary string, snap *snapshot.Snapsho
 	if err != nil {
 		return err
 	}
-	a := agent.New(agent.Config{XDSSocket: sockets.XDSSocket, AuthorizerSocket: sockets.AuthorizerSocket, JWKS: sources.JWKS, Bundles: sources.Bundles, Logger: log})
+	a := agent.New(agent.Config{XDSSocket: sockets.XDSSocket, AuthorizerSocket: sockets.AuthorizerSocket, JWKS: sources.JWKS, Bundles: sources.Bundles, Geo: sources.Geo, Logger: log})
 	process := proxy.New(proxy.Config{
 		Binary: binary, Bootstrap: bootstrap, Dir: e.dir, AdminSocket: sockets.AdminSocket, Concurrency: 1, Logger: log, DrainTimeout: -1,
 	})

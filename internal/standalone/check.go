@@ -16,6 +16,7 @@ import (
 	"github.com/gatehouse-proxy/gatehouse/security/config"
 	"github.com/gatehouse-proxy/gatehouse/security/decisionlog"
 	"github.com/gatehouse-proxy/gatehouse/security/discovery"
+	"github.com/gatehouse-proxy/gatehouse/security/geo"
 	"github.com/gatehouse-proxy/gatehouse/security/jwt"
 	"github.com/gatehouse-proxy/gatehouse/security/policy"
 	"github.com/gatehouse-proxy/gatehouse/translator"
@@ -71,16 +72,18 @@ func (c *Checked) compile(t *translator.Translator) {
 	defer fetcher.Close()
 	bundles := bundle.NewFetcher(bundle.Options{AllowFiles: true, Offline: true, Logger: log})
 	defer bundles.Close()
+	databases := geo.New(geo.Options{Logger: log})
+	defer databases.Close()
 	decisions := decisionlog.New(decisionlog.Options{Stdout: io.Discard, Dir: os.DevNull, Logger: log})
 	defer decisions.Close()
 	inForce := map[string]bool{}
 	for _, p := range c.Result.Snapshot.Policies {
 		inForce[p.Spec.Name] = true
-		c.Facts = append(c.Facts, compileFaults(p.Spec, policy.Deps{Data: p.Data, JWKS: fetcher, Bundles: bundles, Decisions: decisions, Logger: log})...)
+		c.Facts = append(c.Facts, compileFaults(p.Spec, policy.Deps{Data: p.Data, JWKS: fetcher, Bundles: bundles, Geo: databases, Decisions: decisions, Logger: log})...)
 	}
 	for _, s := range t.Policies(c.Set) {
 		if !inForce[s.Spec.Name] {
-			c.Facts = append(c.Facts, compileFaults(s.Spec, policy.Deps{Data: s.Data, JWKS: fetcher, Bundles: bundles, Decisions: decisions, Logger: log})...)
+			c.Facts = append(c.Facts, compileFaults(s.Spec, policy.Deps{Data: s.Data, JWKS: fetcher, Bundles: bundles, Geo: databases, Decisions: decisions, Logger: log})...)
 		}
 	}
 }
@@ -93,8 +96,8 @@ func compileFaults(spec *config.Policy, deps policy.Deps) []status.Condition {
 	}
 	compiled, err := policy.Compile(spec, deps)
 	if err == nil {
-		compiled.Close()
-		return nil
+		defer compiled.Close()
+		return missingDatabases(deps.Geo.States())
 	}
 	return CompileFaults(spec.Name, err)
 }

@@ -17,7 +17,7 @@ func (g *gateway) explainer() *explain.Handler {
 	return &explain.Handler{State: func() (*resource.Set, *translator.Result) {
 		set, result, refusals := g.statuses.current()
 		return set, shown.of(result, g.agent.Shown(), refusals)
-	}, Sources: explain.Sources{JWKS: g.jwks, Bundles: g.bundles}}
+	}, Sources: explain.Sources{JWKS: g.jwks, Bundles: g.bundles, Geo: g.geo}}
 }
 
 // shown makes of a translation what Envoy is shown of it: without routes that it refuses and listeners whose port is

@@ -25,6 +25,7 @@ import (
 	"github.com/gatehouse-proxy/gatehouse/security/bundle"
 	"github.com/gatehouse-proxy/gatehouse/security/decisionlog"
 	"github.com/gatehouse-proxy/gatehouse/security/discovery"
+	"github.com/gatehouse-proxy/gatehouse/security/geo"
 	"github.com/gatehouse-proxy/gatehouse/security/jwt"
 	"github.com/gatehouse-proxy/gatehouse/translator"
 	"github.com/gatehouse-proxy/gatehouse/translator/envoy"
@@ -44,6 +45,7 @@ type gateway struct {
 	metrics  *prometheus.Registry
 	jwks     *jwt.Fetcher
 	bundles  *bundle.Fetcher
+	geo      *geo.Databases
 	// providers fetches what OpenID providers say about themselves.
 	providers *discovery.Fetcher
 	// decisions are Rego's; the sink File is below the state directory.
@@ -72,6 +74,7 @@ func Run(ctx context.Context, config Config) error {
 	defer func() { _ = g.dir.Close() }()
 	defer g.jwks.Close()
 	defer g.bundles.Close()
+	defer g.geo.Close()
 	defer g.providers.Close()
 	defer g.decisions.Close()
 	return g.run(ctx)
@@ -99,19 +102,20 @@ func (g *gateway) prepare(ctx context.Context) error {
 	g.metrics = prometheus.NewRegistry()
 	g.metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	g.jwks = jwt.NewFetcher(jwt.FetcherOptions{AllowPrivateAddresses: g.config.AllowPrivateJWKS, Logger: g.log})
+	g.geo = geo.New(geo.Options{Logger: g.log})
 	g.bundles = bundle.NewFetcher(bundle.Options{AllowFiles: true, Keep: g.dir.Path("bundles"), Logger: g.log})
 	g.providers = discovery.NewFetcher(discovery.Options{Keep: g.dir.Path(ProvidersDir), OnChange: func() { g.pipeline.described() }, Logger: g.log})
 	g.decisions = decisionlog.New(decisionlog.Options{Stdout: g.config.Stdout, Dir: g.dir.Path("decisions"), Logger: g.log})
-	g.metrics.MustRegister(agent.NewCollector(g.jwks, g.bundles, g.providers, g.decisions))
+	g.metrics.MustRegister(agent.NewCollector(g.jwks, g.bundles, g.providers, g.geo, g.decisions))
 	g.statuses = newStatuses()
 	g.agent = agent.New(agent.Config{
 		XDSSocket: g.dir.Path("xds.sock"), AuthorizerSocket: g.dir.Path("authorizer.sock"),
-		JWKS: g.jwks, Bundles: g.bundles, Decisions: g.decisions, Logger: g.log, Registerer: g.metrics, Tracer: g.config.Tracer,
+		JWKS: g.jwks, Bundles: g.bundles, Geo: g.geo, Decisions: g.decisions, Logger: g.log, Registerer: g.metrics, Tracer: g.config.Tracer,
 		Validate: validator(binary), QuarantinePath: g.dir.Path("refused-routes.json"),
 		AcceptedPath: g.dir.Path(acceptedFile), OnRefusals: g.statuses.refused,
 		Probe: prober(binary),
 	})
-	g.statuses.live = live{rejections: g.agent.Rejections, withheld: g.agent.Withheld, keySets: g.jwks.States, bundles: g.bundles.States, providers: g.providers.States, inForce: g.inForce}
+	g.statuses.live = live{rejections: g.agent.Rejections, withheld: g.agent.Withheld, keySets: g.jwks.States, bundles: g.bundles.States, databases: g.geo.States, providers: g.providers.States, inForce: g.inForce}
 	g.report = newReport(g.log)
 	g.pipeline = &pipeline{
 		translator: translator.New(translator.Options{

@@ -7,6 +7,7 @@ import (
 
 	"github.com/gatehouse-proxy/gatehouse/security/bundle"
 	"github.com/gatehouse-proxy/gatehouse/security/discovery"
+	"github.com/gatehouse-proxy/gatehouse/security/geo"
 	"github.com/gatehouse-proxy/gatehouse/security/jwt"
 )
 
@@ -40,14 +41,19 @@ func (g *gateway) sources() http.Handler {
 		answer := struct {
 			KeySets []source `json:"keySets"`
 			Bundles []source `json:"bundles"`
+			// Databases are those of rules about locations; their URL is a path.
+			Databases []source `json:"databases"`
 			// Providers are the descriptions of OpenID providers.
 			Providers []source `json:"providers"`
-		}{KeySets: []source{}, Bundles: []source{}, Providers: []source{}}
+		}{KeySets: []source{}, Bundles: []source{}, Databases: []source{}, Providers: []source{}}
 		for _, s := range g.jwks.States() {
 			answer.KeySets = append(answer.KeySets, keySetSource(&s, now))
 		}
 		for _, s := range g.bundles.States() {
 			answer.Bundles = append(answer.Bundles, bundleSource(&s, now))
+		}
+		for _, s := range g.geo.States() {
+			answer.Databases = append(answer.Databases, databaseSource(&s, now))
 		}
 		for _, s := range g.providers.States() {
 			answer.Providers = append(answer.Providers, providerSource(&s, now))
@@ -64,6 +70,14 @@ func keySetSource(s *jwt.State, now time.Time) source {
 
 func bundleSource(s *bundle.State, now time.Time) source {
 	out := source{URL: s.URL, LastAttempt: s.LastAttempt, Next: s.Next, Error: s.LastError, Fetches: s.Fetches, Failures: s.Failures, Revision: s.Revision}
+	for _, u := range s.Uses {
+		out.Policies = append(out.Policies, use{Name: u.Policy, InForce: u.InForce, Fault: u.Fault})
+	}
+	return out.since(s.LastSuccess, now)
+}
+
+func databaseSource(s *geo.State, now time.Time) source {
+	out := source{URL: s.Path, LastAttempt: s.LastAttempt, Next: s.Next, Error: s.LastError, Fetches: s.Looks, Failures: s.Failures, Revision: edition(s)}
 	for _, u := range s.Uses {
 		out.Policies = append(out.Policies, use{Name: u.Policy, InForce: u.InForce, Fault: u.Fault})
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/gatehouse-proxy/gatehouse/internal/xds"
 	"github.com/gatehouse-proxy/gatehouse/security/bundle"
 	"github.com/gatehouse-proxy/gatehouse/security/discovery"
+	"github.com/gatehouse-proxy/gatehouse/security/geo"
 	"github.com/gatehouse-proxy/gatehouse/security/jwt"
 	"github.com/gatehouse-proxy/gatehouse/translator"
 	"github.com/gatehouse-proxy/gatehouse/translator/kubestatus"
@@ -61,6 +62,7 @@ type live struct {
 	withheld   func() map[string]error // listeners' addresses that can't be bound
 	keySets    func() []jwt.State
 	bundles    func() []bundle.State
+	databases  func() []geo.State
 	providers  func() []discovery.State
 	// inForce reports whether Envoy has answered for everything and no listener is warming. It may wait
 	// for a moment.
@@ -109,6 +111,7 @@ func (s *statuses) objects(ctx context.Context) (objects []kubestatus.Object, no
 	notes = append(notes, unplaced(s.result, now.rejections)...)
 	facts := runtimeFacts(s.result, s.faults, s.refusals, now.rejections, now.keySets)
 	facts = append(facts, bundleFacts(now.bundles)...)
+	facts = append(facts, databaseFacts(now.databases)...)
 	facts = append(facts, providerFacts(s.result.Providers, s.set.Providers, now.providers)...)
 	facts = append(facts, unbound(s.result.Listeners, now.withheld)...)
 	facts = append(facts, programmed(s.result.Listeners, facts, now.inForce)...)
@@ -125,6 +128,7 @@ type answers struct {
 	withheld   map[string]error
 	keySets    []jwt.State
 	bundles    []bundle.State
+	databases  []geo.State
 	providers  []discovery.State
 }
 
@@ -140,7 +144,7 @@ func (s *statuses) ask(ctx context.Context) answers {
 		s.mu.Unlock()
 		now := answers{
 			inForce: s.live.inForce(ctx), rejections: s.live.rejections(), withheld: s.live.withheld(),
-			keySets: s.live.keySets(), bundles: s.live.bundles(), providers: s.live.providers(),
+			keySets: s.live.keySets(), bundles: s.live.bundles(), databases: s.live.databases(), providers: s.live.providers(),
 		}
 		s.mu.Lock()
 		if s.result == before {

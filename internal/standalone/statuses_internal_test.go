@@ -7,6 +7,7 @@ import (
 	"github.com/gatehouse-proxy/gatehouse/internal/xds"
 	"github.com/gatehouse-proxy/gatehouse/security/bundle"
 	"github.com/gatehouse-proxy/gatehouse/security/discovery"
+	"github.com/gatehouse-proxy/gatehouse/security/geo"
 	"github.com/gatehouse-proxy/gatehouse/security/jwt"
 	"github.com/gatehouse-proxy/gatehouse/translator"
 	"github.com/gatehouse-proxy/gatehouse/translator/resource"
@@ -28,6 +29,7 @@ func TestProgrammedIsOfTheStateThatIsTold(t *testing.T) {
 	take("first")
 	asked := 0
 	s.live = live{
+		databases:  func() []geo.State { return nil },
 		rejections: func() []xds.Rejection { return nil },
 		withheld:   func() map[string]error { return nil },
 		keySets:    func() []jwt.State { return nil },

@@ -126,6 +126,8 @@ func TestAuthChoosesByHostAndPath(t *testing.T) {
 		route("shop", "shop.example", "matches: ["+prefix("/basic")+"]\n"+to("b")), policyManifest("shop", basicSpec),
 		route("office", "office.example", "matches: ["+prefix("/")+"]\n"+to("b")), policyManifest("office", officeOrLoopback),
 		route("partly", "partly.example", "matches: ["+prefix("/")+"]\n"+to("b")), policyManifest("partly", basicSpec+"\n  csrf: {}"),
+		route("body", "body.example", "matches: ["+prefix("/")+"]\n"+to("b")),
+		policyManifest("body", "  opa: {body: {maxBytes: 100}, modules: [{type: Inline, inline: \"package envoy.authz\\nallow if input.attributes.request.http.body != `x`\"}]}"),
 		route("open", "open.example", "matches: ["+prefix("/")+"]\n"+to("b")),
 	}, "\n---\n"))
 	socket := filepath.Join(state, "auth.sock")
@@ -155,6 +157,12 @@ func TestAuthChoosesByHostAndPath(t *testing.T) {
 		request := "GET " + test.path + " HTTP/1.1\r\nConnection: close\r\n" + strings.Join(test.header, "\r\n") + "\r\n\r\n"
 		if status, _ := exchangeRaw(t, port, request); status != test.want {
 			t.Errorf("%s: %d, want %d", name, status, test.want)
+		}
+	}
+	const post = "POST /x HTTP/1.1\r\nHost: body.example\r\nConnection: close\r\nContent-Length: "
+	for text, want := range map[string]int{"0\r\n\r\n": 200, "1\r\n\r\ny": 503} {
+		if status, _ := exchangeRaw(t, port, post+text); status != want {
+			t.Errorf("a body that isn't shown to the policy that reads it, %q: %d, want %d", text, status, want)
 		}
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/gatehouse-proxy/gatehouse/internal/envoytest"
 	"github.com/gatehouse-proxy/gatehouse/internal/gatewaytest"
 	"github.com/gatehouse-proxy/gatehouse/internal/geotest"
 )
@@ -164,4 +165,35 @@ cases:
 	if stdout, stderr, code := command(t, "validate", "-f", missing); code != 0 || !strings.Contains(stdout+stderr, "the Country database "+dir+"/none.mmdb isn't there") {
 		t.Errorf("validate without the database: %d\n%s%s", code, stdout, stderr)
 	}
+}
+
+// TestAuthLooksIntoTheDatabases: without a Gateway, they are those of the files' EnvoyProxy.
+func TestAuthLooksIntoTheDatabases(t *testing.T) {
+	t.Parallel()
+	backend, port, state := gatewaytest.NewBackend(t, "b"), freePort(t), envoytest.SocketDir(t)
+	country := geotest.File(t, geotest.Database(t, geotest.Country, map[string]geotest.Record{"127.0.0.0/8": geotest.In("CH")}))
+	file := writeFile(t, strings.Join([]string{
+		policyManifest("named", geoDeny), policyManifest("fallback", strings.ReplaceAll(geoAllow, "ch", "SE")), `
+apiVersion: gateway.envoyproxy.io/v1alpha1
+kind: EnvoyProxy
+metadata: {name: proxy}
+spec: {geoIP: {provider: {type: MaxMind, maxMind: {countryDbSource: {local: {path: ` + country + `}}}}}}`,
+	}, "\n---\n"))
+	socket := filepath.Join(state, "auth.sock")
+	startAuth(t, "-f", file, "--listen", "unix:"+socket, "--default-policy", "default/fallback")
+	gatewaytest.Eventually(t, "socket", func() error { _, err := os.Stat(socket); return err })
+	envoytest.Start(t, ownEnvoy(port, backend.Port, socket))
+	for path, want := range map[string]int{"/named": http.StatusOK, "/x": http.StatusForbidden} {
+		if a := gatewaytest.Get(t, at(port, path)); a.Status != want {
+			t.Errorf("%s: %d, want %d", path, a.Status, want)
+		}
+	}
+	geotest.Replace(t, country, geotest.Database(t, geotest.Country, map[string]geotest.Record{"127.0.0.0/8": geotest.In("SE")}))
+	gatewaytest.Eventually(t, "the other country", func() error {
+		named, other := gatewaytest.Get(t, at(port, "/named")).Status, gatewaytest.Get(t, at(port, "/x")).Status
+		if named != http.StatusForbidden || other != http.StatusOK {
+			return fmt.Errorf("%d, %d", named, other)
+		}
+		return nil
+	})
 }

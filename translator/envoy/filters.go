@@ -70,6 +70,9 @@ func authorizer() *authz.ExtAuthz {
 		StatusOnError:       &httptype.HttpStatus{Code: httptype.StatusCode_ServiceUnavailable},
 		// Without it repeated headers arrive joined and bytes beyond ASCII replaced.
 		EncodeRawHeaders: true,
+		// Routes say how much of a body, but only the filter that its bytes are sent as they are: else those that
+		// aren't UTF-8 arrive as exclamation marks. Routes without a body rule switch this off.
+		WithRequestBody: bodyAsItIs(1),
 		// Rules can ask for the name in the client's TLS handshake.
 		IncludeTlsSession: true,
 		// The verdict itself decides whether the route is chosen again.

@@ -76,9 +76,7 @@ func (b *Builder) Own(o OwnOptions) (*Own, error) {
 	config := &route.RouteConfiguration{
 		RequestHeadersToRemove: []string{headerClientAddress, headerRecompute},
 		// For routes that name no policy; the others have it of their own.
-		TypedPerFilterConfig: pack(map[string]proto.Message{filterAuthorizer: &authz.ExtAuthzPerRoute{Override: &authz.ExtAuthzPerRoute_CheckSettings{
-			CheckSettings: &authz.CheckSettings{ContextExtensions: map[string]string{extensionClientAddress: "header"}},
-		}}}),
+		TypedPerFilterConfig: pack(map[string]proto.Message{filterAuthorizer: checkWith(0, map[string]string{extensionClientAddress: "header"})}),
 	}
 	open := &route.Route{TypedPerFilterConfig: pack(map[string]proto.Message{
 		filterAuthorizer: &authz.ExtAuthzPerRoute{Override: &authz.ExtAuthzPerRoute_Disabled{Disabled: true}},
@@ -149,15 +147,8 @@ func (b *Builder) either(key, value string) *rbacconfig.Principal {
 }
 
 func (b *Builder) ownRoute(p OwnPolicy) *route.Route {
-	settings := &authz.CheckSettings{ContextExtensions: map[string]string{ExtensionPolicy: p.Name, extensionClientAddress: "header"}}
-	if p.BodyMaxBytes > 0 {
-		settings.ContextExtensions[extensionBody] = "buffered"
-		settings.WithRequestBody = &authz.BufferSettings{
-			MaxRequestBytes: uint32(p.BodyMaxBytes) + 1, AllowPartialMessage: true, PackAsBytes: true,
-		}
-	}
 	return &route.Route{TypedPerFilterConfig: pack(map[string]proto.Message{
-		filterAuthorizer: &authz.ExtAuthzPerRoute{Override: &authz.ExtAuthzPerRoute_CheckSettings{CheckSettings: settings}},
+		filterAuthorizer: checkWith(int64(p.BodyMaxBytes), map[string]string{ExtensionPolicy: p.Name, extensionClientAddress: "header"}),
 		filterSeal:       demand([]*rbacconfig.Principal{b.either(SealKey, b.Seal(p.Name))}),
 	})}
 }

@@ -82,17 +82,30 @@ func (b *Builder) enforce(rule *Rule, filters map[string]proto.Message) (namespa
 
 // check selects the policy by a key of the route's configuration.
 func (b *Builder) check(rule *Rule) *authz.ExtAuthzPerRoute {
-	settings := &authz.CheckSettings{ContextExtensions: map[string]string{
+	var bodyMax int64
+	if opa := rule.Security.Spec.OPA; opa != nil {
+		bodyMax = int64(opa.BodyMaxBytes)
+	}
+	return checkWith(bodyMax, map[string]string{
 		ExtensionPolicy: rule.Security.Ref, ExtensionRoute: rule.Name, extensionClientAddress: "header",
-	}}
-	if opa := rule.Security.Spec.OPA; opa != nil && opa.BodyMaxBytes > 0 {
-		settings.ContextExtensions[extensionBody] = "buffered"
+	})
+}
+
+// checkWith has Envoy send as much of a body as the policy wants, or none.
+func checkWith(bodyMax int64, extensions map[string]string) *authz.ExtAuthzPerRoute {
+	settings := &authz.CheckSettings{ContextExtensions: extensions}
+	if bodyMax > 0 {
+		extensions[extensionBody] = "buffered"
 		// One byte more than the policy may see, so that the authorizer notices a longer body.
-		settings.WithRequestBody = &authz.BufferSettings{
-			MaxRequestBytes: uint32(opa.BodyMaxBytes) + 1, AllowPartialMessage: true, PackAsBytes: true,
-		}
+		settings.WithRequestBody = bodyAsItIs(uint32(bodyMax) + 1) //nolint:gosec // the policy's compiler bounds it
+	} else {
+		settings.DisableRequestBodyBuffering = true
 	}
 	return &authz.ExtAuthzPerRoute{Override: &authz.ExtAuthzPerRoute_CheckSettings{CheckSettings: settings}}
+}
+
+func bodyAsItIs(size uint32) *authz.BufferSettings {
+	return &authz.BufferSettings{MaxRequestBytes: size, AllowPartialMessage: true, PackAsBytes: true}
 }
 
 func sealed(namespace, key, value string) *rbacconfig.Principal {

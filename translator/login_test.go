@@ -61,8 +61,11 @@ func TestS50TheOAuth2FilterIsConfiguredToBindItsCookies(t *testing.T) {
 	} {
 		manifest := strings.Replace(login(""), "    provider: {issuer: \"https://idp.example\"}\n", "    provider: {issuer: \"https://idp.example\"}\n"+
 			strings.ReplaceAll(c.fields, ", ", "\n    "), 1)
+		const head = "apiVersion: gateway.networking.k8s.io/v1\nkind: HTTPRoute"
+		_, own, _ := strings.Cut(manifest, head)
+		own = head + own
 		// The second policy differs from the first by its name and its host alone.
-		second := strings.NewReplacer("name: app}", "name: two}", "app.example", "two.example").Replace(manifest[strings.Index(manifest, "apiVersion: gateway.networking.k8s.io/v1\nkind: HTTPRoute"):])
+		second := strings.NewReplacer("name: app}", "name: two}", "app.example", "two.example").Replace(own)
 		second = strings.Replace(second, secretOf(second), "", 1)
 		result := newTranslator().Translate(load(t, manifest+"\n---\n"+second).WithProviders(described), nil)
 		logins := loginsOf(t, result)

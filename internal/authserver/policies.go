@@ -102,8 +102,9 @@ func (p *policies) load(set *resource.Set, problems []resource.Problem) {
 	p.last = p.translator.Translate(set, p.last)
 	found := &standalone.Checked{Set: set, Problems: problems, Result: relevant(set, p.last)}
 	for _, s := range p.translator.Policies(set) {
-		var faults []error
-		for _, field := range s.Foreign() {
+		fields := s.Foreign()
+		faults := make([]error, 0, len(fields))
+		for _, field := range fields {
 			faults = append(faults, fmt.Errorf(foreign, field))
 		}
 		compiled, err := p.compile(s.Spec, s.Data, s.Spec.Name, errors.Join(faults...))

@@ -112,12 +112,14 @@ func TestNothingPassesBeforeAllBundlesAreThere(t *testing.T) {
 func TestS40BundlesThatDoNotFitChangeNothing(t *testing.T) {
 	t.Parallel()
 	for name, files := range map[string]map[string]string{
-		"network":          {"app/a.rego": "package app\nok if http.send({\"url\": \"http://127.0.0.1\"}).status_code == 200"},
-		"our package":      {"a.rego": "package envoy.authz\nallow := true"},
-		"below our root":   {".manifest": `{"roots": ["envoy"]}`, "a.rego": "package envoy.more\nallow := true"},
-		"unknown function": {"app/a.rego": "package app\nok if data.lib.f(1)"},
-		"reads the body":   {"app/a.rego": "package app\nok if not input.parsed_body.admin"},
-		"our document":     {"data.json": `{"envoy": {"authz": {"allow": true}}}`},
+		"network":                    {"app/a.rego": "package app\nok if http.send({\"url\": \"http://127.0.0.1\"}).status_code == 200"},
+		"our package":                {"a.rego": "package envoy.authz\nallow := true"},
+		"our rule by its whole name": {"a.rego": "package envoy\nauthz.allow := true"},
+		"our rules by a variable":    {"a.rego": "package envoy\nauthz[x] := true if some x in [\"allow\"]"},
+		"below our root":             {".manifest": `{"roots": ["envoy"]}`, "a.rego": "package envoy.more\nallow := true"},
+		"unknown function":           {"app/a.rego": "package app\nok if data.lib.f(1)"},
+		"reads the body":             {"app/a.rego": "package app\nok if not input.parsed_body.admin"},
+		"our document":               {"data.json": `{"envoy": {"authz": {"allow": true}}}`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -169,5 +171,53 @@ func TestBundlesThatCannotBeUsedAreErrors(t *testing.T) {
 	_, err := opa.Compile(inline(usesBundle, config.Bundle{URL: "https://bundles.example/a.tar.gz"}), opa.Deps{Policy: "a/b", Bundles: f})
 	if err != nil || errors.Is(err, rego.ErrFault) {
 		t.Error(err)
+	}
+}
+
+// TestBundlesKeepToThemselves: what one publisher has below its roots is nobody else's to add to, under whatever name.
+func TestBundlesKeepToThemselves(t *testing.T) {
+	t.Parallel()
+	rooted := map[string]string{".manifest": `{"roots": ["app", "users"]}`, "app/a.rego": "package app\nok if data.users.mallory", "users/data.json": `{"alice": true}`}
+	for name, c := range map[string]struct {
+		second map[string]string
+		inline string
+		good   bool
+	}{
+		"another package":                  {second: map[string]string{"a.rego": "package more\nok := true", "data.json": `{"other": {"mallory": true}}`}, good: true},
+		"a package below a root":           {second: map[string]string{"a.rego": "package app.more\nok := true"}},
+		"a rule in a root":                 {second: map[string]string{".manifest": `{"roots": ["users/mallory"]}`, "users/a.rego": "package users\nmallory := true"}},
+		"values below a root":              {second: map[string]string{"data.json": `{"users": {"mallory": true}}`}},
+		"values further below":             {second: map[string]string{"users/more/data.json": `{"mallory": true}`}},
+		"a root below a root":              {second: map[string]string{".manifest": `{"roots": ["users/mallory"]}`, "users/mallory/data.json": `{"a": true}`}},
+		"our values below a root":          {inline: `{"users": {"mallory": true}}`},
+		"our values beside it":             {inline: `{"others": {"mallory": true}}`, good: true},
+		"a rule of ours by its whole name": {second: map[string]string{"a.rego": "package envoy\nauthz.allow := true"}},
+		"a package beside ours":            {second: map[string]string{"a.rego": "package envoy.other\nok := true"}, good: true},
+		"a function of ours by its name":   {second: map[string]string{"a.rego": "package envoy\nauthz.f(x) := true if x"}},
+		"a package below our variable":     {second: map[string]string{"a.rego": "package shelf.places.far.away\nok := true"}},
+		"a variable above our package":     {second: map[string]string{"a.rego": "package deep\nfar[x] := true if some x in [\"near\"]"}},
+		"a set of ours by its name":        {second: map[string]string{"a.rego": "package envoy\nauthz.roles contains \"admin\""}},
+		"names with a variable in a rule":  {second: map[string]string{"a.rego": "package more\nsome_names[x].ok := true if some x in [\"a\"]"}, good: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			f, fetched := fetchers(t)
+			spec := inline(usesBundle, from(bundletest.Serve(t, bundletest.Archive(t, rooted))))
+			if c.second != nil {
+				spec.Bundles = append(spec.Bundles, from(bundletest.Serve(t, bundletest.Archive(t, c.second))))
+			}
+			if c.inline != "" {
+				spec.Documents = []config.Source{{Inline: c.inline}}
+			}
+			for _, module := range []string{"package shelf\nplaces[x] := true if some x in [\"near\"]", "package deep.far.away\nok := true"} {
+				spec.Modules = append(spec.Modules, config.Module{Name: "m.rego", Source: config.Source{Inline: module}})
+			}
+			e := start(t, spec, f)
+			until(t, fetched, func(s bundle.State) bool { return s.Uses[0].InForce || s.Uses[0].Fault != "" || s.LastError != "" })
+			r := exchange.NewRequest(exchange.Head{Method: "GET", Path: "/"}, exchange.Conn{}, exchange.Header{}, exchange.Body{}, nil)
+			if d, err := e.Decide(t.Context(), r, nil); (err == nil) != c.good || d.Allowed {
+				t.Errorf("%v, %v", d.Allowed, err)
+			}
+		})
 	}
 }

@@ -43,12 +43,12 @@ func Parse(spec *config.OPA, data config.Data) error {
 // addBundles joins bundles with what is there already. Nobody adds to what another one defines: a rule that
 // joined a package of the same name would be one more way to allow.
 func addBundles(bundles []*Bundle, modules map[string]*ast.Module, documents map[string]any) error {
-	owners := map[string]string{}
+	owners := newOwners()
 	for name, module := range modules {
-		owners[packageOf(module)] = name
+		owners.add(name, module)
 	}
 	for i, b := range bundles {
-		if err := disjoint(b, bundles[:i], owners); err != nil {
+		if err := disjoint(b, bundles[:i], owners, documents); err != nil {
 			return err
 		}
 		if at := merge(documents, b.Documents); at != "" {
@@ -58,31 +58,23 @@ func addBundles(bundles []*Bundle, modules map[string]*ast.Module, documents map
 			modules[fmt.Sprintf("bundles[%d]/%s", i, strings.TrimPrefix(name, "/"))] = module
 		}
 		for _, module := range b.Modules {
-			owners[packageOf(module)] = b.Name
+			owners.add(b.Name, module)
 		}
 	}
 	return nil
 }
 
-// packageOf returns a module's package as a path: app/rules.
-func packageOf(module *ast.Module) string {
-	names := make([]string, 0, len(module.Package.Path))
-	for _, term := range module.Package.Path[1:] {
-		name, _ := term.Value.(ast.String)
-		names = append(names, string(name))
-	}
-	return strings.Join(names, "/")
-}
-
-func disjoint(b *Bundle, before []*Bundle, owners map[string]string) error {
+func disjoint(b *Bundle, before []*Bundle, owners *owners, documents map[string]any) error {
 	for _, root := range b.Roots {
 		if root == "" {
 			continue
 		}
-		for path, owner := range owners {
-			if within(path, root) {
-				return fmt.Errorf("opa.bundles: %s has package %s, which is below the root %s of %s; rename one of them", owner, path, root, b.Name)
-			}
+		// All of a root is the bundle's, as if it had rules with any name there.
+		if owner, taken := owners.of(place{path: root, open: true}); taken {
+			return fmt.Errorf("opa.bundles: %s has rules below the root %s of %s; rename one of them", owner, root, b.Name)
+		}
+		if has(documents, root) {
+			return fmt.Errorf("opa.bundles: another document has values below the root %s of %s; rename one of them", root, b.Name)
 		}
 		for _, other := range before {
 			if slices.ContainsFunc(other.Roots, func(r string) bool { return r != "" && (within(r, root) || within(root, r)) }) {
@@ -90,18 +82,52 @@ func disjoint(b *Bundle, before []*Bundle, owners map[string]string) error {
 			}
 		}
 	}
+	var places []place
 	for _, module := range b.Modules {
-		path := packageOf(module)
-		if owner, taken := owners[path]; taken {
-			return fmt.Errorf("opa.bundles: %s and %s both define package %s; rename one of them", owner, b.Name, path)
+		places = append(places, placesOf(module)...)
+	}
+	for _, at := range places {
+		if owner, taken := owners.of(at); taken {
+			return fmt.Errorf("opa.bundles: %s and %s both define package %s; rename one of them", owner, b.Name, at.path)
 		}
-		for _, other := range before {
-			if slices.ContainsFunc(other.Roots, func(r string) bool { return r != "" && within(path, r) }) {
-				return fmt.Errorf("opa.bundles: %s has package %s, which is below a root of %s; rename it", b.Name, path, other.Name)
+	}
+	return outside(b, places, before)
+}
+
+// outside says what a bundle has below the roots of those before it.
+func outside(b *Bundle, places []place, before []*Bundle) error {
+	for _, other := range before {
+		for _, root := range other.Roots {
+			if root == "" {
+				continue
+			}
+			if has(b.Documents, root) {
+				return fmt.Errorf("opa.bundles: a document of %s has values below the root %s of %s; rename one of them", b.Name, root, other.Name)
+			}
+			for _, at := range places {
+				if within(at.path, root) || at.open && within(root, at.path) {
+					return fmt.Errorf("opa.bundles: %s has package %s, which is below a root of %s; rename it", b.Name, at.path, other.Name)
+				}
 			}
 		}
 	}
 	return nil
+}
+
+// has reports whether a document has something at a path. A value that is no object takes all that is below it.
+func has(document map[string]any, path string) bool {
+	for name := range strings.SplitSeq(path, "/") {
+		below, found := document[name]
+		if !found {
+			return false
+		}
+		object, ok := below.(map[string]any)
+		if !ok {
+			return true
+		}
+		document = object
+	}
+	return true
 }
 
 func within(path, root string) bool { return path == root || strings.HasPrefix(path, root+"/") }

@@ -20,15 +20,33 @@ type direct struct {
 // directOf returns nil for a decision that only the whole query answers. defined says that a document has the
 // decision's path, too.
 func directOf(compiler *ast.Compiler, decision ast.Ref, defined bool) *direct {
-	node := compiler.RuleTree.Find(decision)
-	if node == nil || node.Index == nil || len(node.Children) > 0 || defined {
-		return nil
+	node := compiler.RuleTree
+	for _, name := range decision {
+		// A rule further up has a variable for the names below it, and joins those of the decision.
+		if node = node.Child(name.Value); node == nil || len(node.Values) > 0 && len(node.Children) > 0 {
+			return nil
+		}
 	}
-	if len(compiler.GetRulesForVirtualDocument(decision)) != len(node.Values) || slices.ContainsFunc(node.Values, differs) {
+	if node.Index == nil || defined || draws(compiler) || slices.ContainsFunc(node.Values, differs) {
 		return nil
 	}
 	return &direct{index: node.Index}
 }
+
+// draws reports whether the modules call what is remembered for a whole query, so that all of its rules see one
+// result: topdown keeps nothing else.
+func draws(compiler *ast.Compiler) bool {
+	found := false
+	for _, module := range compiler.Modules {
+		ast.WalkRefs(module, func(ref ast.Ref) bool {
+			found = found || slices.Contains(drawing, ref.String())
+			return found
+		})
+	}
+	return found
+}
+
+var drawing = []string{"rand.intn", "uuid.rfc4122"}
 
 // differs reports whether a rule may say another thing than true, or than a constant by default.
 func differs(rule *ast.Rule) bool {

@@ -8,6 +8,7 @@ import (
 
 	"github.com/open-policy-agent/opa/v1/ast"
 
+	"github.com/gatehouse-proxy/gatehouse/exchange"
 	"github.com/gatehouse-proxy/gatehouse/security/config"
 )
 
@@ -110,5 +111,58 @@ func TestWhatSaysMoreThanTrueIsAskedAsAWhole(t *testing.T) {
 		if compiled(t, module).direct != nil {
 			t.Errorf("%s: evaluated directly", name)
 		}
+	}
+}
+
+// TestRulesThatMeetInADecisionAreAskedAsAWhole: OPA joins rules of several packages, and rules with variables in their
+// names, under one path; what one of them says isn't in the others' bodies.
+func TestRulesThatMeetInADecisionAreAskedAsAWhole(t *testing.T) {
+	t.Parallel()
+	request := exchange.NewRequest(exchange.Head{Method: "GET", Path: "/", Authority: "a.example", Scheme: "https"}, exchange.Conn{}, exchange.Header{}, exchange.Body{}, nil)
+	for name, c := range map[string]struct {
+		modules  []string
+		v0       bool
+		document string
+		want     string
+	}{
+		"a variable beside it says false":          {modules: []string{"package envoy\nauthz.allow if " + isGet + "\nauthz[x] := false if { some x in [\"allow\"]; " + isGet + " }"}, want: ErrFault.Error()},
+		"a variable beside it says true":           {modules: []string{"package envoy\nauthz.allow if " + isPost + "\nauthz[x] := true if { some x in [\"allow\"]; " + isGet + " }"}, want: "true"},
+		"a variable in the package above":          {modules: []string{"package envoy\nauthz[x] := false if { some x in [\"allow\"] }", "package envoy.authz\nallow if " + isGet}, want: ErrFault.Error()},
+		"a variable above that":                    {modules: []string{"package envoy\nauthz[x] := y if { some x in [\"other\"]; y := 1 }", "package envoy.authz\nallow if " + isGet}, want: "true"},
+		"several packages":                         {modules: []string{"package envoy\nauthz.allow if " + isPost, "package envoy.authz\ndefault allow := false\nallow if " + isGet}, want: "true"},
+		"several modules of a package":             {modules: []string{"package envoy.authz\nallow if " + isPost, "package envoy.authz\ndefault allow := false", "package envoy.authz\nallow if " + isGet}, want: "true"},
+		"false in another module":                  {modules: []string{"package envoy.authz\nallow := false if " + isGet, "package envoy.authz\nallow if " + isGet}, want: ErrFault.Error()},
+		"Rego v0":                                  {v0: true, modules: []string{"package envoy.authz\ndefault allow = false\nallow { " + isGet + " }\nallow = true { " + isPost + " }"}, want: "true"},
+		"else of Rego v0":                          {v0: true, modules: []string{"package envoy.authz\nallow { " + isPost + " } else = false { " + isGet + " }"}, want: "false"},
+		"two bodies of Rego v0":                    {v0: true, modules: []string{"package envoy.authz\nallow { " + isPost + " } { " + isGet + " }"}, want: "true"},
+		"a document beside it":                     {modules: []string{"package envoy.authz\nallow if data.envoy.authz.open"}, document: `{"envoy": {"authz": {"open": true}}}`, want: "true"},
+		"a draw that several rules see":            {modules: []string{"package envoy.authz\nallow if rand.intn(\"coin\", 1000000) >= 500000\nallow if rand.intn(\"coin\", 1000000) < 500000"}, want: "true"},
+		"another package's rule, replaced":         {modules: []string{"package envoy.authz\nimport data.other\nallow if other.is with data.other.is as true\nallow if { other.is; " + isGet + " }", "package other\nis if " + isPost}, want: "true"},
+		"another package's rule, replaced for one": {modules: []string{"package envoy.authz\nimport data.other\nallow if { other.is with data.other.is as true; not other.is; other.is }", "package other\nis if " + isPost}, want: ErrUndefined.Error()},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			spec := &config.OPA{RegoV0: c.v0}
+			for _, module := range c.modules {
+				spec.Modules = append(spec.Modules, config.Module{Name: "m", Source: config.Source{Inline: module}})
+			}
+			if c.document != "" {
+				spec.Documents = []config.Source{{Inline: c.document}}
+			}
+			p, err := Compile(spec, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			input, err := p.input(request, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			now := time.Now()
+			for range 20 {
+				if got := verdictOf(p.evaluate(t.Context(), input, now, &deadline{start: now, limit: time.Minute})); got != c.want {
+					t.Fatalf("%s instead of %s", got, c.want)
+				}
+			}
+		})
 	}
 }

@@ -18,10 +18,13 @@ const headerSelfDescription = "x-gatehouse-extproc"
 // maxMessageTimeout bounds what a processor may ask for when it extends its time.
 const maxMessageTimeout = 10 * time.Second
 
-func (b *Builder) extensions(e *policy.Extension) *chain.FilterChainConfigPerRoute {
+func extensions(rule *Rule) *chain.FilterChainConfigPerRoute {
 	out := &chain.FilterChain{}
-	for i := range e.ExtProc {
-		p := &e.ExtProc[i]
+	if claims := copyClaims(rule); claims != nil {
+		out.Filters = append(out.Filters, claims)
+	}
+	for i := range rule.Extension.ExtProc {
+		p := &rule.Extension.ExtProc[i]
 		out.Filters = append(out.Filters, &core.TypedExtensionConfig{Name: p.Name, TypedConfig: typed(externalProcessor(p))})
 	}
 	return &chain.FilterChainConfigPerRoute{FilterChain: out}

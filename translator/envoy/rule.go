@@ -89,7 +89,7 @@ func (b *Builder) route(rule *Rule, m *gatewayv1.HTTPRouteMatch, match *route.Ro
 		filters[filterSession] = rule.Session.perRoute()
 	}
 	if rule.Extension != nil && len(rule.Extension.ExtProc) > 0 {
-		filters[filterExtensions] = b.extensions(rule.Extension)
+		filters[filterExtensions] = extensions(rule)
 	}
 	r.TypedPerFilterConfig = pack(filters)
 	return r

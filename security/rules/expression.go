@@ -82,6 +82,9 @@ func compileExpression(text string) (cel.Program, error) {
 	if kind := ast.OutputType(); kind != cel.BoolType && kind != cel.DynType {
 		return nil, fmt.Errorf("is a %s; write a condition that is true or false", kind)
 	}
+	if err := checkBounds(ast.NativeRep()); err != nil {
+		return nil, err
+	}
 	return env.Program(ast, cel.EvalOptions(cel.OptOptimize), cel.CostLimit(maxExpressionCost), cel.InterruptCheckFrequency(interruptFrequency))
 }
 

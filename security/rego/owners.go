@@ -1,6 +1,7 @@
 package rego
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/open-policy-agent/opa/v1/ast"
@@ -16,7 +17,7 @@ type place struct {
 
 // placesOf returns the module's package and the other places of its rules, each once.
 func placesOf(module *ast.Module) []place {
-	var pkg []string
+	pkg := make([]string, 0, len(module.Package.Path))
 	for _, term := range module.Package.Path[1:] {
 		name, _ := term.Value.(ast.String)
 		pkg = append(pkg, string(name))
@@ -33,7 +34,7 @@ func placesOf(module *ast.Module) []place {
 }
 
 func placeOf(pkg []string, ref ast.Ref) place {
-	path := append(pkg[:len(pkg):len(pkg)], ref[0].Value.String())
+	path := slices.Concat(pkg, []string{ref[0].Value.String()})
 	for _, term := range ref[1:] {
 		name, constant := term.Value.(ast.String)
 		if !constant {

@@ -195,6 +195,7 @@ func (p *Policy) compile(modules map[string]*ast.Module, documents map[string]an
 		return fmt.Errorf("opa: %w", err)
 	}
 	p.compiler = ast.NewCompiler().WithCapabilities(capabilities()).WithEnablePrintStatements(false).
+		WithStageAfterID(ast.StageCheckRecursion, growthStage()).
 		WithPathConflictsCheck(storage.NonEmpty(ctx, p.store, p.txn))
 	if p.compiler.Compile(modules); p.compiler.Failed() {
 		return fmt.Errorf("opa.modules: %s", explain(p.compiler.Errors))

@@ -1,17 +1,17 @@
 package jwt
 
 import (
-	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"hash/maphash"
 	"sync/atomic"
 	"time"
-	"unsafe"
 
 	"github.com/gatehouse-proxy/gatehouse/exchange"
 	"github.com/gatehouse-proxy/gatehouse/security/config"
 	"github.com/gatehouse-proxy/gatehouse/security/identity"
+	"github.com/gatehouse-proxy/gatehouse/security/internal/setcache"
 )
 
 // maxProviders is the number of bits of a location's providers. Envoy Gateway allows 16.
@@ -22,7 +22,8 @@ const maxProviders = 32
 type Verifier struct {
 	providers []*provider
 	locations []location
-	cache     cache
+	verified  *setcache.Cache[entry]
+	seed      maphash.Seed
 	headers   headerCache
 	// Now is the clock; tests set it before the first use. Default [time.Now].
 	Now func() time.Time
@@ -58,7 +59,7 @@ func Compile(spec *config.JWT, data config.Data, fetcher *Fetcher) (*Verifier, e
 	if len(spec.Providers) == 0 || len(spec.Providers) > maxProviders {
 		return nil, fmt.Errorf("jwt.providers: %d providers; 1 to %d are supported", len(spec.Providers), maxProviders)
 	}
-	v := &Verifier{Now: time.Now}
+	v := &Verifier{verified: setcache.New[entry](maxSets), seed: maphash.MakeSeed(), Now: time.Now}
 	names := map[string]bool{}
 	for i := range spec.Providers {
 		p, err := compileProvider(&spec.Providers[i], data, fetcher)
@@ -169,8 +170,8 @@ func (v *Verifier) verify(text string, providers uint32, now time.Time) (*Token,
 	if len(text) > maxToken {
 		return nil, ErrMalformed
 	}
-	sum := sha256.Sum256(unsafe.Slice(unsafe.StringData(text), len(text))) //nolint:gosec // G103: nobody writes
-	if hit := v.remembered(&sum, providers, now); hit != nil {
+	hash := maphash.String(v.seed, text)
+	if hit := v.remembered(hash, text, providers, now); hit != nil {
 		return hit, nil
 	}
 	token, err := split(text)
@@ -180,27 +181,12 @@ func (v *Verifier) verify(text string, providers uint32, now time.Time) (*Token,
 	if token.header, err = v.headers.parse(token.segment); err != nil {
 		return nil, err
 	}
-	return v.verifyCold(&token, &sum, providers, now)
-}
-
-// remembered returns a token that was verified before and would still be: by a provider that looks where it
-// was found, with keys that are still in force, and within its lifetime.
-func (v *Verifier) remembered(sum *[32]byte, providers uint32, now time.Time) *Token {
-	bucket := v.cache.find(sum)
-	if bucket == nil {
-		return nil
+	verified, err := v.verifyCold(&token, providers, now)
+	if err != nil {
+		return nil, err
 	}
-	for i := range bucket {
-		e := bucket[i].Load()
-		if e == nil || e.sum != *sum {
-			continue
-		}
-		if v.mayUse(e.provider, providers) && e.keys == e.provider.keys.current(now) && (e.notAfter == 0 || now.UnixNano() < e.notAfter) {
-			e.touch()
-			return e.token
-		}
-	}
-	return nil
+	v.remember(hash, text, verified)
+	return verified.token, nil
 }
 
 // mayUse keeps a token that was verified in one place from passing in another, where its provider doesn't
@@ -216,7 +202,7 @@ func (v *Verifier) mayUse(p *provider, providers uint32) bool {
 
 // verifyCold tries the providers in their order. An error that isn't about the key says more than one that
 // is, so it is the one reported.
-func (v *Verifier) verifyCold(token *compact, sum *[32]byte, providers uint32, now time.Time) (*Token, error) {
+func (v *Verifier) verifyCold(token *compact, providers uint32, now time.Time) (entry, error) {
 	verdict := error(ErrUnknown)
 	unavailable := false
 	for i, p := range v.providers {
@@ -227,8 +213,7 @@ func (v *Verifier) verifyCold(token *compact, sum *[32]byte, providers uint32, n
 		verified, notAfter, err := p.verify(token, keys, now)
 		if err == nil {
 			v.headers.learn(token.segment, token.header)
-			v.cache.put(&entry{sum: *sum, provider: p, keys: keys, notAfter: notAfter, token: verified})
-			return verified, nil
+			return entry{provider: p, keys: keys, notAfter: notAfter, token: verified}, nil
 		}
 		if errors.Is(err, ErrUnavailable) {
 			unavailable = true
@@ -237,9 +222,9 @@ func (v *Verifier) verifyCold(token *compact, sum *[32]byte, providers uint32, n
 		}
 	}
 	if unavailable {
-		return nil, ErrUnavailable
+		return entry{}, ErrUnavailable
 	}
-	return nil, verdict
+	return entry{}, verdict
 }
 
 // verify checks one token against one provider. The payload is read after the signature is known to be

@@ -37,7 +37,8 @@ func authorizers(s settings, dir string) (*bench, error) {
 	return b, nil
 }
 
-// authorizerChain is cors, and ext_authz as Gatehouse configures it.
+// authorizerChain is cors, and ext_authz as Gatehouse configures it; a stock server gets what Envoy sends if
+// nobody says otherwise.
 func authorizerChain(r *row, cluster string) chain {
 	return chain{
 		filters: []object{
@@ -45,7 +46,9 @@ func authorizerChain(r *row, cluster string) chain {
 			{"name": "ext_authz", "typed_config": object{
 				"@type":                 "type.googleapis.com/envoy.extensions.filters.http.ext_authz.v3.ExtAuthz",
 				"transport_api_version": "V3", "encode_raw_headers": true, "status_on_error": object{"code": 503},
-				"grpc_service": object{"timeout": "2s", "envoy_grpc": object{"cluster_name": cluster}},
+				"grpc_service": object{"timeout": "2s", "envoy_grpc": object{
+					"cluster_name": cluster, "skip_envoy_headers": r.role != roleStock,
+				}},
 			}},
 		},
 		route: object{"typed_per_filter_config": object{

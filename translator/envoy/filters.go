@@ -65,7 +65,7 @@ func clientAddress() *headermutation.HeaderMutation {
 
 func authorizer() *authz.ExtAuthz {
 	return &authz.ExtAuthz{
-		Services:            &authz.ExtAuthz_GrpcService{GrpcService: grpcService(ClusterAuthorizer, checkTimeout)},
+		Services:            &authz.ExtAuthz_GrpcService{GrpcService: authorizerService()},
 		TransportApiVersion: core.ApiVersion_V3,
 		StatusOnError:       &httptype.HttpStatus{Code: httptype.StatusCode_ServiceUnavailable},
 		// Without it repeated headers arrive joined and bytes beyond ASCII replaced.

@@ -11,7 +11,7 @@ import (
 // policy reads it, and it is never cut.
 func processor() *extproc.ExternalProcessor {
 	// The stream lives as long as the request; the message's timeout bounds the verdict.
-	service := grpcService(ClusterAuthorizer, 0)
+	service := authorizerService()
 	service.Timeout = nil
 	return &extproc.ExternalProcessor{
 		GrpcService: service,

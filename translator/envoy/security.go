@@ -159,5 +159,12 @@ func grpcService(cluster string, timeout time.Duration) *core.GrpcService {
 	}
 }
 
+// authorizerService spares the authorizer headers that it doesn't read; they would tell where Envoy runs.
+func authorizerService() *core.GrpcService {
+	service := grpcService(ClusterAuthorizer, checkTimeout)
+	service.GetEnvoyGrpc().SkipEnvoyHeaders = true
+	return service
+}
+
 // statPrefix keeps the statistics of different policies apart: all filters of all chains share a scope.
 func statPrefix(name string) string { return strings.NewReplacer("/", "_", ".", "_").Replace(name) }

@@ -203,6 +203,23 @@ func TestClientAddress(t *testing.T) {
 		"header missing":                {"header", nil, netip.Addr{}},
 		"header unreadable":             {"header", []string{"x-gatehouse-client-ip: 192.0.2.1:80"}, netip.Addr{}},
 		"header twice":                  {"header", []string{"x-gatehouse-client-ip: 192.0.2.1", "x-gatehouse-client-ip: 192.0.2.1"}, netip.Addr{}},
+		"hops, found":                   {"header", []string{"x-gatehouse-client-ip: 192.0.2.1:0 hops appended", "x-forwarded-for: 192.0.2.1,10.0.0.1"}, peer},
+		"hops, found, IPv6":             {"header", []string{"x-gatehouse-client-ip: [2001:db8::1]:0 hops appended", "x-forwarded-for: 2001:db8::1,10.0.0.1"}, other},
+		"hops, nothing told":            {"header", []string{"x-gatehouse-client-ip: 192.0.2.1:4711 hops appended", "x-forwarded-for: 192.0.2.1"}, peer},
+		"hops, nothing told, silent":    {"header", []string{"x-gatehouse-client-ip: 192.0.2.1:4711 hops"}, peer},
+		"hops, unreadable":              {"header", []string{"x-gatehouse-client-ip: 192.0.2.1:4711 hops appended", "x-forwarded-for: junk,192.0.2.1"}, netip.Addr{}},
+		"hops, too few":                 {"header", []string{"x-gatehouse-client-ip: 192.0.2.1:4711 hops appended", "x-forwarded-for: 10.0.0.1,192.0.2.1"}, netip.Addr{}},
+		"hops, unreadable, silent":      {"header", []string{"x-gatehouse-client-ip: 192.0.2.1:4711 hops", "x-forwarded-for: junk"}, netip.Addr{}},
+		"networks, a stranger":          {"header", []string{"x-gatehouse-client-ip: 192.0.2.1:4711 networks appended", "x-forwarded-for: 10.0.0.1,192.0.2.1"}, peer},
+		"networks, unreadable":          {"header", []string{"x-gatehouse-client-ip: 192.0.2.1:4711 networks appended", "x-forwarded-for: 10.0.0.1:1,192.0.2.1"}, netip.Addr{}},
+		"networks, a zone":              {"header", []string{"x-gatehouse-client-ip: 192.0.2.1:4711 networks appended", "x-forwarded-for: fe80::1%x,192.0.2.1"}, netip.Addr{}},
+		"networks, too long":            {"header", []string{"x-gatehouse-client-ip: 192.0.2.1:4711 networks appended", "x-forwarded-for: " + strings.Repeat("10.0.0.1, ", 21) + "192.0.2.1"}, netip.Addr{}},
+		"a header, found":               {"header", []string{"x-gatehouse-client-ip: 192.0.2.1:0 header x-real", "x-real: 192.0.2.1"}, peer},
+		"a header, missing":             {"header", []string{"x-gatehouse-client-ip: 192.0.2.1:4711 header x-real"}, peer},
+		"a header, twice":               {"header", []string{"x-gatehouse-client-ip: 192.0.2.1:0 header x-real", "x-real: 192.0.2.1", "x-real: 10.0.0.1"}, netip.Addr{}},
+		"a header, unreadable":          {"header", []string{"x-gatehouse-client-ip: 192.0.2.1:4711 header x-real", "x-real: 192.0.2.1:1"}, netip.Addr{}},
+		"an unknown way":                {"header", []string{"x-gatehouse-client-ip: 192.0.2.1:0 magic"}, netip.Addr{}},
+		"a way without a port":          {"header", []string{"x-gatehouse-client-ip: 192.0.2.1 hops"}, netip.Addr{}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

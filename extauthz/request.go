@@ -17,7 +17,8 @@ const (
 	// BodyKey is the context extension by which a filter with with_request_body says so: its one value is
 	// "buffered". Without it a missing body can't be told from one that wasn't sent here.
 	BodyKey = "gatehouse.body"
-	// ClientIPHeader carries the client's address as Envoy detected it, without a port.
+	// ClientIPHeader carries the client's address as Envoy detected it, without a port. A listener of Gatehouse's own
+	// also says in it how it is detected, so that an address that should have been told and wasn't isn't the proxy's.
 	ClientIPHeader = verdict.ClientIPHeader
 
 	// partialBodyHeader is Envoy's remark about a body it cut at max_request_bytes.
@@ -165,7 +166,7 @@ func (s *headers) client() netip.Addr {
 	if s.clientIPs != 1 {
 		return netip.Addr{}
 	}
-	return verdict.ClientAddress(s.clientIP)
+	return verdict.ClientAddress(s.clientIP, s.lines)
 }
 
 // content is the body as far as Envoy sent it. Envoy sends none both when there is none and when the

@@ -135,7 +135,7 @@ func judged(r *exchange.Request) *exchange.Request {
 		if lines != 1 {
 			address = ""
 		}
-		conn.Client = verdict.ClientAddress(address)
+		conn.Client = verdict.ClientAddress(address, fields)
 	}
 	head := r.Head()
 	if !r.Header.Has("content-length") {

@@ -12,27 +12,38 @@ import (
 	"github.com/gatehouse-proxy/gatehouse/exchange"
 )
 
-// client is the client's address by the connection manager's detection. status is the answer where the
-// address can't be told and the listener insists on it.
+// client is the client's address by the connection manager's detection, invalid where a header should tell it and
+// can't be read: Envoy takes the peer then, and the authorizer doesn't believe that. status is the answer where the
+// listener insists on an address.
 func client(m *hcm.HttpConnectionManager, r *Request) (address netip.Addr, status int) {
 	for _, extension := range m.GetOriginalIpDetectionExtensions() {
 		byHeader, byForwarded := &customheader.CustomHeaderConfig{}, &xff.XffConfig{}
 		switch config := extension.GetTypedConfig(); {
 		case config.MessageIs(byHeader) && config.UnmarshalTo(byHeader) == nil:
-			if a, err := netip.ParseAddr(strings.TrimSpace(value(r.Header, byHeader.GetHeaderName()))); err == nil {
-				return a.Unmap(), 0
+			lines := values(r.Header, byHeader.GetHeaderName())
+			if len(lines) > 0 {
+				a, err := netip.ParseAddr(strings.TrimSpace(lines[0]))
+				switch {
+				case err == nil && len(lines) == 1:
+					return a.Unmap(), 0
+				case err == nil || byHeader.GetRejectWithStatus() == nil:
+					return netip.Addr{}, 0
+				}
 			}
 			if reject := byHeader.GetRejectWithStatus(); reject != nil {
 				return netip.Addr{}, int(reject.GetCode())
 			}
 		case config.MessageIs(byForwarded) && config.UnmarshalTo(byForwarded) == nil:
-			if a := forwarded(byForwarded, r); a.IsValid() {
-				return a, 0
+			if value(r.Header, "x-forwarded-for") != "" {
+				return forwarded(byForwarded, r), 0
 			}
 		}
 	}
 	return r.Peer.Unmap(), 0
 }
+
+// readEntries is how many entries of X-Forwarded-For Envoy reads where it trusts networks; of more it reads none.
+const readEntries = 20
 
 // forwarded reads X-Forwarded-For from its end: behind the trusted hops, or behind every trusted address.
 func forwarded(config *xff.XffConfig, r *Request) netip.Addr {
@@ -47,7 +58,10 @@ func forwarded(config *xff.XffConfig, r *Request) netip.Addr {
 		}
 		return false
 	}
-	if len(ranges) > 0 && !trusted(r.Peer.Unmap()) {
+	switch {
+	case len(ranges) > 0 && !trusted(r.Peer.Unmap()):
+		return r.Peer.Unmap() // what it says of others isn't read
+	case len(ranges) > 0 && len(hops) > readEntries:
 		return netip.Addr{}
 	}
 	last := netip.Addr{}
@@ -69,13 +83,16 @@ func forwarded(config *xff.XffConfig, r *Request) netip.Addr {
 
 // value joins the lines of a header.
 func value(header []exchange.Field, name string) string {
-	var all []string
+	return strings.Join(values(header, name), ",")
+}
+
+func values(header []exchange.Field, name string) (all []string) {
 	for _, f := range header {
 		if strings.EqualFold(f.Name, name) {
 			all = append(all, f.Value)
 		}
 	}
-	return strings.Join(all, ",")
+	return all
 }
 
 // received adds what Envoy adds of its own accord before it chooses a route, and removes what it removes.

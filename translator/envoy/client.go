@@ -2,7 +2,9 @@ package envoy
 
 import (
 	"net/netip"
+	"strings"
 
+	egv1alpha1 "github.com/envoyproxy/gateway/api/v1alpha1"
 	core "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	hcm "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
 	customheader "github.com/envoyproxy/go-control-plane/envoy/extensions/http/original_ip_detection/custom_header/v3"
@@ -32,7 +34,7 @@ func detectClient(m *hcm.HttpConnectionManager, settings gatewayapi.ClientSettin
 		if len(d.XForwardedFor.TrustedCIDRs) > 0 {
 			config.XffTrustedCidrs = &xff.XffTrustedCidrs{}
 			for _, cidr := range d.XForwardedFor.TrustedCIDRs {
-				config.XffTrustedCidrs.Cidrs = append(config.XffTrustedCidrs.Cidrs, cidrRange(netip.MustParsePrefix(string(cidr))))
+				config.XffTrustedCidrs.Cidrs = append(config.XffTrustedCidrs.Cidrs, cidrRanges(netip.MustParsePrefix(string(cidr)))...)
 			}
 		} else if hops := d.XForwardedFor.NumTrustedHops; hops != nil && *hops > 0 {
 			// Envoy counts the hops beyond the first, Envoy Gateway all of them.
@@ -46,6 +48,43 @@ func detectClient(m *hcm.HttpConnectionManager, settings gatewayapi.ClientSettin
 	}
 	// Envoy refuses detection extensions beside use_remote_address.
 	m.UseRemoteAddress = boolean(false)
+}
+
+// toldAddress is the format of the header by which the authorizer learns the client's address. Where a header of the
+// request tells it, Envoy falls back to the peer, a proxy, if it can't be read. So the authorizer is told the port, which
+// only a peer has, and how the address was looked for.
+func toldAddress(settings gatewayapi.ClientSettings) string {
+	const withPort = "%DOWNSTREAM_REMOTE_ADDRESS% "
+	d := settings.Detection
+	switch {
+	case d == nil, d.DirectSourceIP != nil:
+	case d.CustomHeader != nil:
+		// Envoy reads % as the start of a command.
+		return withPort + "header " + strings.ReplaceAll(strings.ToLower(d.CustomHeader.Name), "%", "%%")
+	case len(d.XForwardedFor.TrustedCIDRs) > 0:
+		return withPort + "networks" + appends(d.XForwardedFor)
+	case d.XForwardedFor.NumTrustedHops != nil && *d.XForwardedFor.NumTrustedHops > 0:
+		return withPort + "hops" + appends(d.XForwardedFor)
+	}
+	return "%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%"
+}
+
+// appends says whether Envoy puts the peer behind what it has read.
+func appends(x *egv1alpha1.XForwardedForSettings) string {
+	if x.DisableXForwardedForAppend != nil && *x.DisableXForwardedForAppend {
+		return ""
+	}
+	return " appended"
+}
+
+// cidrRanges are those of a network. Proxies that listen on IPv6 may write IPv4 addresses as mapped ones, which are in
+// no range of IPv4 to Envoy: the proxy would be the client.
+func cidrRanges(p netip.Prefix) []*core.CidrRange {
+	all := []*core.CidrRange{cidrRange(p)}
+	if p.Addr().Is4() {
+		all = append(all, cidrRange(netip.PrefixFrom(netip.AddrFrom16(p.Addr().As16()), p.Bits()+96)))
+	}
+	return all
 }
 
 func cidrRange(p netip.Prefix) *core.CidrRange {

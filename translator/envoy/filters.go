@@ -17,6 +17,8 @@ import (
 	hcm "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
 	httptype "github.com/envoyproxy/go-control-plane/envoy/type/v3"
 	"google.golang.org/protobuf/proto"
+
+	"github.com/gatehouse-proxy/gatehouse/translator/gatewayapi"
 )
 
 // checkTimeout is how long Envoy waits for the authorizer; every step of the authorizer is shorter.
@@ -24,9 +26,9 @@ const checkTimeout = 2 * time.Second
 
 // httpFilters is the fixed list that every connection manager carries. Those that are disabled cost
 // nothing until a route enables them; the first and the last two are always on.
-func httpFilters() []*hcm.HttpFilter {
+func httpFilters(client gatewayapi.ClientSettings) []*hcm.HttpFilter {
 	return []*hcm.HttpFilter{
-		always(filterClientAddress, clientAddress()),
+		always(filterClientAddress, clientAddress(client)),
 		disabled(filterCORS, &corsfilter.Cors{}),
 		disabled(filterLogin, &oauth2.OAuth2{}),
 		disabled(filterAuthorizer, authorizer()),
@@ -52,11 +54,11 @@ func disabled(name string, config proto.Message) *hcm.HttpFilter {
 
 // clientAddress overwrites whatever the client sent: ext_authz itself tells only the TCP peer, whatever
 // the detection of the client's address says.
-func clientAddress() *headermutation.HeaderMutation {
+func clientAddress(client gatewayapi.ClientSettings) *headermutation.HeaderMutation {
 	return &headermutation.HeaderMutation{Mutations: &headermutation.Mutations{
 		RequestMutations: []*mutation.HeaderMutation{{Action: &mutation.HeaderMutation_Append{
 			Append: &core.HeaderValueOption{
-				Header:       &core.HeaderValue{Key: headerClientAddress, Value: "%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%"},
+				Header:       &core.HeaderValue{Key: headerClientAddress, Value: toldAddress(client)},
 				AppendAction: core.HeaderValueOption_OVERWRITE_IF_EXISTS_OR_ADD,
 			},
 		}}, {Action: &mutation.HeaderMutation_Remove{Remove: headerRecompute}}},

@@ -103,7 +103,7 @@ func connectionManager(l *gatewayapi.Listener) *hcm.HttpConnectionManager {
 		RouteSpecifier: &hcm.HttpConnectionManager_Rds{Rds: &hcm.Rds{
 			ConfigSource: ads(), RouteConfigName: l.RouteConfig(),
 		}},
-		HttpFilters:           httpFilters(),
+		HttpFilters:           httpFilters(l.Client),
 		AccessLog:             accessLog(),
 		UpgradeConfigs:        []*hcm.HttpConnectionManager_UpgradeConfig{{UpgradeType: "websocket"}},
 		RequestHeadersTimeout: duration(requestHeadersTimeout),

@@ -68,7 +68,7 @@ func (b *Builder) Own(o OwnOptions) (*Own, error) {
 		},
 		UseRemoteAddress: boolean(true),
 		HttpFilters: []*hcm.HttpFilter{
-			always(filterClientAddress, clientAddress()), always(filterAuthorizer, authorizer()),
+			always(filterClientAddress, clientAddress(gatewayapi.ClientSettings{})), always(filterAuthorizer, authorizer()),
 			disabled(filterProcessor, processor()), always(filterSeal, demand([]*rbacconfig.Principal{b.checked()}).GetRbac()),
 			always(filterRouter, &router.Router{}),
 		},

@@ -16,6 +16,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/gatehouse-proxy/gatehouse/snapshot"
+	"github.com/gatehouse-proxy/gatehouse/translator/gatewayapi"
 )
 
 // Piece is one serialized route of a RouteConfiguration. Key identifies its very bytes.
@@ -80,7 +81,7 @@ func Trial(pieces []Piece) ([]byte, error) {
 		return nil, err
 	}
 	manager := &hcm.HttpConnectionManager{
-		StatPrefix: trial, HttpFilters: httpFilters(),
+		StatPrefix: trial, HttpFilters: httpFilters(gatewayapi.ClientSettings{}),
 		RouteSpecifier: &hcm.HttpConnectionManager_RouteConfig{RouteConfig: config},
 	}
 	b := NewBootstrap(BootstrapOptions{NodeID: trial, AuthorizerSocket: "/nonexistent"})

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 
 	"google.golang.org/grpc/metadata"
@@ -18,9 +19,13 @@ var (
 	ErrBadConfiguration = errors.New("bad configuration")
 )
 
-// maxConfigurations bounds the cache. Their texts come from the proxy's configuration: as many exist as it
-// has routes with different ones.
-const maxConfigurations = 4096
+// The bounds of the memory of texts. As a rule they come from the proxy's configuration: as many exist as it has
+// routes with different ones. But attributes and metadata may be the client's, who can send any number of any
+// length.
+const (
+	maxConfigurations = 4096
+	maxTexts          = 4 << 20 // bytes of them all
+)
 
 // A ConfigSource is where the text of an exchange's configuration comes from.
 type ConfigSource struct {
@@ -92,6 +97,7 @@ type configured[T any] struct {
 
 	mu     sync.RWMutex
 	parsed map[string]func() (T, error)
+	size   int // of the keys of parsed, in bytes
 }
 
 // Process implements [Processor].
@@ -133,9 +139,11 @@ func (c *configured[T]) entry(text string) func() (T, error) {
 	if entry, ok := c.parsed[text]; ok {
 		return entry
 	}
-	if len(c.parsed) >= maxConfigurations {
+	if c.size += len(text); len(c.parsed) >= maxConfigurations || c.size > maxTexts {
 		clear(c.parsed)
+		c.size = len(text)
 	}
+	text = strings.Clone(text) // a piece of a message would keep all of it
 	entry = sync.OnceValues(func() (T, error) { return c.parse(text) })
 	c.parsed[text] = entry
 	return entry

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -93,6 +94,33 @@ func TestConfigurationsAreBounded(t *testing.T) {
 		if n < 5000+round {
 			t.Errorf("parsed %d times: nothing was dropped", n)
 		}
+	}
+}
+
+func TestLongConfigurationsAreBoundedTogether(t *testing.T) {
+	t.Parallel()
+	n := 0
+	p := sdk.Configured("n", nil, func(string) (int, error) { n++; return 0, nil }, func(context.Context, *sdk.Exchange, int) error { return nil })
+	send := func(i int) {
+		t.Helper()
+		text := fmt.Sprint(i) + strings.Repeat(".", 64<<10)
+		if err := p.Process(t.Context(), configuredExchange(extensions{"n": text})); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range 2 { // 3 MiB fit in
+		for i := range 48 {
+			send(i)
+		}
+	}
+	if n != 48 {
+		t.Errorf("parsed %d times, want each of 48 texts once", n)
+	}
+	for i := 48; i < 80; i++ { // 5 MiB don't
+		send(i)
+	}
+	if send(0); n != 81 {
+		t.Errorf("parsed %d times: nothing was dropped", n)
 	}
 }
 

@@ -66,6 +66,12 @@ var cases = []struct {
 		[]string{"error grpc_service.initial_metadata", "error grpc_service.initial_metadata", "error grpc_service.initial_metadata"}},
 	{"description of other rules and times", described("v=1; mutate-all; typed=a; timeout=2s; max-timeout=9s") + `, "mutation_rules": {"allow_envoy": true}`, "", nil,
 		[]string{"error grpc_service.initial_metadata", "error grpc_service.initial_metadata", "error grpc_service.initial_metadata", "error grpc_service.initial_metadata"}},
+	{"description beside rules that disallow", described("v=1; mutate-all") +
+		`, "mutation_rules": {"allow_envoy": true, "allow_all_routing": true, "disallow_all": true}`, "", nil, []string{"error grpc_service.initial_metadata"}},
+	{"description beside rules about pseudo-headers", described("v=1; mutate-all") +
+		`, "mutation_rules": {"allow_envoy": true, "allow_all_routing": true, "disallow_system": true}`, "", nil, []string{"error grpc_service.initial_metadata"}},
+	{"description beside rules about names", described("v=1; mutate-all") +
+		`, "mutation_rules": {"allow_envoy": true, "allow_all_routing": true, "disallow_expression": {"regex": "x-own-.*"}}`, "", nil, []string{"error grpc_service.initial_metadata"}},
 	{"description with a time that is none", described("v=1; timeout=2"), "", nil, []string{"warning grpc_service.initial_metadata"}},
 	{"true description of rules and times", described("v=1; mutate-all; typed=a; timeout=1s; max-timeout=9s") +
 		`, "max_message_timeout": "9s", "mutation_rules": {"allow_envoy": true, "allow_all_routing": true}, "metadata_options": {"receiving_namespaces": {"typed": ["a"]}}`, "", nil, nil},

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	mutationrulesv3 "github.com/envoyproxy/go-control-plane/envoy/config/common/mutation_rules/v3"
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	extprocfilterv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/ext_proc/v3"
 )
@@ -50,9 +51,9 @@ func (c *checkup) description() {
 	if slices.Contains(words, "trailers") && (c.mode.GetRequestTrailerMode() != send || c.mode.GetResponseTrailerMode() != send) {
 		c.add(Error, field, selfDescription+" promises trailers, which aren't sent in both directions", "remove trailers there, or set both trailer modes to SEND")
 	}
-	if rules := c.filter.GetMutationRules(); slices.Contains(words, "mutate-all") && (!rules.GetAllowAllRouting().GetValue() || !rules.GetAllowEnvoy().GetValue()) {
-		c.add(Error, field, selfDescription+" promises edits of every header, and Envoy ignores those of host or x-envoy-* without a word",
-			"remove mutate-all there, or set mutation_rules.allow_all_routing and allow_envoy")
+	if slices.Contains(words, "mutate-all") && !everyHeader(c.filter.GetMutationRules()) {
+		c.add(Error, field, selfDescription+" promises edits of every header, and Envoy ignores some of them without a word",
+			"remove mutate-all there, or set mutation_rules.allow_all_routing and allow_envoy, and nothing that disallows")
 	}
 	for _, word := range words {
 		key, value, _ := strings.Cut(word, "=")
@@ -63,6 +64,12 @@ func (c *checkup) description() {
 			c.promisedTimeout(field, key, value)
 		}
 	}
+}
+
+// everyHeader reports whether the rules let a processor edit whatever can be edited.
+func everyHeader(rules *mutationrulesv3.HeaderMutationRules) bool {
+	return rules.GetAllowAllRouting().GetValue() && rules.GetAllowEnvoy().GetValue() &&
+		!rules.GetDisallowAll().GetValue() && !rules.GetDisallowSystem().GetValue() && rules.GetDisallowExpression() == nil
 }
 
 func (c *checkup) promisedNamespaces(field, kind, names string) {

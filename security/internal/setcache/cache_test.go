@@ -73,7 +73,7 @@ func TestACacheGrowsToItsBound(t *testing.T) {
 	c := setcache.New[entry](sets)
 	count := func(keys int) (kept int) {
 		for i := range keys {
-			if has(t, c, uint64(i), strconv.Itoa(i)) { //nolint:gosec // not negative
+			if has(t, c, uint64(i), strconv.Itoa(i)) {
 				kept++
 			}
 		}
@@ -82,14 +82,14 @@ func TestACacheGrowsToItsBound(t *testing.T) {
 	const keys = 4 * sets
 	for range 8 { // each round pushes some out until there is room for all
 		for i := range keys {
-			put(c, uint64(i), strconv.Itoa(i)) //nolint:gosec // not negative
+			put(c, uint64(i), strconv.Itoa(i))
 		}
 	}
 	if kept := count(keys); kept != keys {
 		t.Errorf("%d of %d entries fit in", kept, keys)
 	}
 	for i := range 40 * sets {
-		put(c, uint64(i), strconv.Itoa(i)) //nolint:gosec // not negative
+		put(c, uint64(i), strconv.Itoa(i))
 	}
 	if kept := count(40 * sets); kept > keys {
 		t.Errorf("%d entries in a cache for %d", kept, keys)

@@ -5,8 +5,10 @@ import (
 	"strings"
 
 	egv1alpha1 "github.com/envoyproxy/gateway/api/v1alpha1"
+	mutation "github.com/envoyproxy/go-control-plane/envoy/config/common/mutation_rules/v3"
 	core "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	hcm "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
+	earlymutation "github.com/envoyproxy/go-control-plane/envoy/extensions/http/early_header_mutation/header_mutation/v3"
 	customheader "github.com/envoyproxy/go-control-plane/envoy/extensions/http/original_ip_detection/custom_header/v3"
 	xff "github.com/envoyproxy/go-control-plane/envoy/extensions/http/original_ip_detection/xff/v3"
 	httptype "github.com/envoyproxy/go-control-plane/envoy/type/v3"
@@ -48,6 +50,23 @@ func detectClient(m *hcm.HttpConnectionManager, settings gatewayapi.ClientSettin
 	}
 	// Envoy refuses detection extensions beside use_remote_address.
 	m.UseRemoteAddress = boolean(false)
+	m.EarlyHeaderMutationExtensions = []*core.TypedExtensionConfig{
+		namedExtension("envoy.http.early_header_mutation.header_mutation", typed(withoutEnvoys())),
+	}
+}
+
+// withoutEnvoys takes out of what clients send what Envoys tell each other and their backends in headers, before a route
+// is chosen. Envoy does so itself where it uses the peer's address, and without it its own access log takes the path from
+// there.
+func withoutEnvoys() *earlymutation.HeaderMutation {
+	out := &earlymutation.HeaderMutation{}
+	for _, name := range []string{
+		"x-envoy-original-path", "x-envoy-original-host", "x-envoy-external-address",
+		"x-envoy-decorator-operation", "x-envoy-downstream-service-cluster", "x-envoy-downstream-service-node",
+	} {
+		out.Mutations = append(out.Mutations, &mutation.HeaderMutation{Action: &mutation.HeaderMutation_Remove{Remove: name}})
+	}
+	return out
 }
 
 // toldAddress is the format of the header by which the authorizer learns the client's address. Where a header of the

@@ -32,7 +32,7 @@ type goodKeys struct {
 func newSource(f *Fetcher, key sourceKey, roots *x509.CertPool) *source {
 	s := &source{fetcher: f, uri: key.uri, client: fetch.NewClient(roots, key.private)}
 	s.Source = f.sources.NewSource(s, poll.Messages{
-		Failed: "can't fetch JWKS", Recovered: "JWKS fetched again", Attrs: []any{"uri", s.uri},
+		Failed: "can't fetch JWKS", Recovered: "JWKS fetched again", Attrs: []any{"uri", fetch.Shown(s.uri)},
 	})
 	return s
 }

@@ -131,6 +131,43 @@ func TestTokenRules(t *testing.T) {
 	}
 }
 
+// TestS49AnAddressIsCompared: an e-mail address or a domain in a token is what it says as a whole. What only ends,
+// begins or looks like the one that is allowed isn't it.
+func TestS49AnAddressIsCompared(t *testing.T) {
+	t.Parallel()
+	options := rules.Options{Providers: []string{"idp"}}
+	rule := config.Rule{Allow: true, JWT: &config.JWTMatch{Provider: "idp", Claims: []config.ClaimMatch{
+		{Claim: "email", Values: []string{"alice@corp.example"}}, {Claim: "hd", Values: []string{"corp.example"}},
+	}}}
+	for name, c := range map[string]struct {
+		email, domain string
+		want          bool
+	}{
+		"the address":              {"alice@corp.example", "corp.example", true},
+		"a longer local part":      {"malice@corp.example", "corp.example", false},
+		"a quoted local part":      {`\"alice@corp.example\"@evil.example`, "corp.example", false},
+		"a domain below":           {"alice@corp.example.evil.example", "corp.example", false},
+		"a domain that ends so":    {"alice@corp.example", "evilcorp.example", false},
+		"a subdomain":              {"alice@corp.example", "x.corp.example", false},
+		"a trailing dot":           {"alice@corp.example.", "corp.example", false},
+		"two addresses":            {"alice@corp.example,mallory@evil.example", "corp.example", false},
+		"a name before it":         {"Mallory <alice@corp.example>", "corp.example", false},
+		"a blank behind it":        {"alice@corp.example ", "corp.example", false},
+		"a zero behind it":         {`alice@corp.example\u0000`, "corp.example", false},
+		"a line behind it":         {`alice@corp.example\nx`, "corp.example", false},
+		"a tag":                    {"alice+x@corp.example", "corp.example", false},
+		"letters in another case":  {"Alice@corp.example", "corp.example", false},
+		"letters that look so":     {`\u0430lice@corp.example`, "corp.example", false},
+		"full-width letters":       {`alice@corp\uff0eexample`, "corp.example", false},
+		"a domain with an at sign": {"alice@corp.example", "@corp.example", false},
+	} {
+		in := rules.Input{Request: requestOf("GET", "/"), Caller: caller(t, `{"email":"`+c.email+`","hd":"`+c.domain+`"}`)}
+		if got := decide(t, rule, in, options); got != c.want {
+			t.Errorf("%s: allows %v", name, got)
+		}
+	}
+}
+
 // Who leaves the token out must not pass a rule that would deny because of it.
 func TestRulesAboutATokenDenyWithoutOne(t *testing.T) {
 	t.Parallel()

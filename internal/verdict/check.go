@@ -93,5 +93,13 @@ func ValidName(name string) bool {
 
 // ValidValue accepts what Envoy and HTTP can carry.
 func ValidValue(value string) bool {
-	return len(value) <= maxValue && !strings.ContainsAny(value, "\r\n\x00") && utf8.ValidString(value)
+	if len(value) > maxValue {
+		return false
+	}
+	for i := range len(value) {
+		if value[i] == '\r' || value[i] == '\n' || value[i] == 0 {
+			return false
+		}
+	}
+	return utf8.ValidString(value)
 }

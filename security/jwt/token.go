@@ -34,7 +34,7 @@ type header struct {
 
 // split takes a token apart without decoding it.
 func split(token string) (compact, error) {
-	if len(token) > maxToken || strings.ContainsAny(token, "\r\n") {
+	if len(token) > maxToken || strings.IndexByte(token, '\r') >= 0 || strings.IndexByte(token, '\n') >= 0 {
 		return compact{}, ErrMalformed
 	}
 	first := strings.IndexByte(token, '.')

@@ -210,6 +210,7 @@ func TestS41S43RegoStopsInTime(t *testing.T) {
 	for i := range 26 {
 		doubling += "x" + itoa(i+1) + " := concat(\"\", [x" + itoa(i) + ", x" + itoa(i) + "])\n"
 	}
+	const wide = "\nwide := concat(\"\", [\"éééééééééé\" | some _ in numbers.range(1, 10000)])"
 	for name, c := range map[string]struct{ module, reason string }{
 		"loop":        {`allow if { some i in numbers.range(1, 20000); some j in numbers.range(1, 20000); i * j == -1 }`, policy.ReasonOPATimeout},
 		"doubling":    {doubling + `allow if count(x26) > 0`, ""}, // whichever limit comes first
@@ -218,6 +219,13 @@ func TestS41S43RegoStopsInTime(t *testing.T) {
 		"huge shift":  {`allow if bits.lsh(1, 400000000) > 0`, policy.ReasonOPAError},
 		"deep query":  {`allow if graphql.parse_query(concat("", [c | some i in numbers.range(1, 50000); c := "{a"]))`, policy.ReasonOPAError},
 		"pattern":     {`allow if regex.match(concat("", [c | some i in numbers.range(1, 20000); c := "(a"]), "a")`, policy.ReasonOPAError},
+		"paths":       {`allow if count(graph.reachable_paths({i: numbers.range(1, 40) | some i in numbers.range(1, 40)}, {1})) > 0`, policy.ReasonOPAError},
+		"a long path": {`allow if count(graph.reachable_paths({i: [i + 1] | some i in numbers.range(1, 9000)}, [1])) > 0`, policy.ReasonOPAError},
+		"networks":    {`allow if count(net.cidr_contains_matches(["10.0.0.0/8" | some _ in numbers.range(1, 5000)], ["11.0.0.1" | some _ in numbers.range(1, 5000)])) > 0`, policy.ReasonOPAError},
+		"search":      {`allow if indexof(wide, concat("", [substring(wide, 0, 50000), "b"])) > 0` + wide, policy.ReasonOPAError},
+		"searches":    {`allow if count(indexof_n(wide, concat("", [substring(wide, 0, 50000), "b"]))) > 0` + wide, policy.ReasonOPAError},
+		"trimming":    {`allow if trim(wide, concat("", [replace(wide, "é", "è"), "é"])) == ""` + wide, policy.ReasonOPAError},
+		"parts":       {`allow if object.subset([k | some k in numbers.range(1, 9000)], [k | some k in numbers.range(2, 9000)])`, policy.ReasonOPAError},
 		"huge format": {`allow if count(sprintf("%999999d", [1])) > 0`, policy.ReasonOPAError},
 	} {
 		o := rego(c.module)

@@ -46,6 +46,7 @@ var parsing = map[string]struct{ operand, limit int }{
 // whatever a compiler or query is given.
 func init() { //nolint:gochecknoinits // OPA has one table of builtins, and it must be changed before any use
 	names := slices.AppendSeq(slices.Clone(growing), maps.Keys(parsing))
+	names = append(slices.AppendSeq(names, maps.Keys(comparing)), reachablePaths)
 	slices.Sort(names)
 	for _, name := range slices.Compact(names) {
 		original := topdown.GetBuiltin(name)
@@ -53,7 +54,7 @@ func init() { //nolint:gochecknoinits // OPA has one table of builtins, and it m
 			continue
 		}
 		topdown.RegisterBuiltinFunc(name, func(ctx topdown.BuiltinContext, operands []*ast.Term, iter func(*ast.Term) error) error {
-			if limit, found := parsing[name]; found && len(text(operands, limit.operand)) > limit.limit || multiplies(name, operands) {
+			if limit, found := parsing[name]; found && len(text(operands, limit.operand)) > limit.limit || multiplies(name, operands) || endless(name, operands) {
 				return tooLarge(ctx, name)
 			}
 			return original(ctx, operands, func(result *ast.Term) error {
@@ -67,7 +68,7 @@ func init() { //nolint:gochecknoinits // OPA has one table of builtins, and it m
 }
 
 func tooLarge(ctx topdown.BuiltinContext, name string) error {
-	return topdown.Halt{Err: &topdown.Error{Code: topdown.BuiltinErr, Location: ctx.Location, Message: name + ": the result is too large"}}
+	return topdown.Halt{Err: &topdown.Error{Code: topdown.BuiltinErr, Location: ctx.Location, Message: name + ": the result or the work is too large"}}
 }
 
 // large looks at the top only: what is inside was made by builtins that were looked at before.

@@ -111,7 +111,7 @@ func TestS42EveryReferenceNeedsItsGrant(t *testing.T) {
 		}
 		gatewaytest.Eventually(t, when+": the certificate", func() error {
 			if _, err := overTLS(tlsPort, "far.example", "far.example", "http/1.1"); (err == nil) != (granted == 1) {
-				return fmt.Errorf("%v", err)
+				return fmt.Errorf("served: %t", err == nil)
 			}
 			return nil
 		})

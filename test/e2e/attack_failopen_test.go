@@ -43,6 +43,7 @@ func TestS48NoClientCausesTheFaultThatOpens(t *testing.T) {
 		guardedBy("httpbody", "failOpen: true, headersToExtAuth: [x-a, content-length, transfer-encoding, expect], http: {"+refTo("plain")+"}"+body),
 		guardedBy("httpretry", "failOpen: true, http: {"+refTo("plain")+", backendSettings: {retry: {numRetries: 2, retryOn: {triggers: [gateway-error, reset, connect-failure]}}}}"),
 		guardedBy("grpc", "failOpen: true, grpc: {"+refTo("grpc")+"}"), guardedBy("grpcbody", "failOpen: true, grpc: {"+refTo("grpc")+"}"+body),
+		guardedBy("grpclarge", "failOpen: true, grpc: {"+refTo("grpc")+"}, bodyToExtAuth: {maxRequestBytes: 4063232}"),
 		guardedBy("grpcretry", "failOpen: true, grpc: {"+refTo("grpc")+", backendSettings: {retry: {numRetries: 2}}}")))
 
 	const end = "Connection: close\r\n\r\n"
@@ -77,6 +78,12 @@ func TestS48NoClientCausesTheFaultThatOpens(t *testing.T) {
 				t.Errorf("%s %s: %d", path, name, code)
 			}
 		}
+	}
+	// The largest that goes with failOpen and no warning, with as many header lines as Envoy takes.
+	many := "POST /grpclarge HTTP/1.1\r\nHost: h\r\nContent-Length: 4063232\r\n" + strings.Repeat("x-a: "+strings.Repeat("b", 600)+"\r\n", 90) + end + strings.Repeat("\xff", 4063232)
+	before := len(backend.Requests())
+	if code, _ := exchangeRaw(t, port, many); code != http.StatusForbidden && code != http.StatusOK || len(backend.Requests()) != before {
+		t.Errorf("the largest body: %d", code)
 	}
 	for name, fields := range map[string][]string{
 		"bytes": {"x-a=\xff"}, "cookies": {"cookie=\xff", "cookie=\x80"}, "timeout": {"grpc-timeout=1n", "content-type=application/grpc", "te=trailers"}, "expectation": {"expect=100-continue"}, "many": strings.Split(strings.TrimSuffix(strings.Repeat("x-a=b|", 80), "|"), "|"),

@@ -90,10 +90,10 @@ func (r *resolver) remoteJWKS(field string, spec *egv1alpha1.RemoteJWKS, own *re
 		r.fault("%s: backendRefs have no use here, keys are fetched from uri; remove them", field)
 	}
 	if unused := given(spec.BackendSettings); len(unused) > 0 {
-		r.warn("%s.backendSettings: %s without effect: Gatehouse fetches keys itself, each time over a new connection, and again and again until it has them; remove backendSettings", field, strings.Join(unused, ", "))
+		r.warn(noEffect, "%s.backendSettings: %s without effect: Gatehouse fetches keys itself, each time over a new connection, and again and again until it has them; remove backendSettings", field, strings.Join(unused, ", "))
 	}
 	if spec.FailedRefetchDuration != nil {
-		r.warn("%s.failedRefetchDuration: without effect: a failed fetch is repeated after 1 s, later after up to 30 s; remove it", field)
+		r.warn(noEffect, "%s.failedRefetchDuration: without effect: a failed fetch is repeated after 1 s, later after up to 30 s; remove it", field)
 	}
 	out := &config.RemoteJWKS{
 		URI: spec.URI, CacheDuration: r.duration(field+".cacheDuration", spec.CacheDuration, 5*time.Minute), MaxStale: 24 * time.Hour,

@@ -41,6 +41,10 @@ type HTTPAuth struct {
 // DefaultAuthTimeout is how long Envoy waits for a user's authorization server.
 const DefaultAuthTimeout = 10 * time.Second
 
+// receivable is the body for which a question surely fits into what a gRPC server receives unless it says otherwise: 4 MiB
+// in grpc-go, grpc-java and gRPC's C core.
+const receivable = 4<<20 - 128<<10
+
 func (r *resolver) extAuth(owner objectName, spec *egv1alpha1.ExtAuth, own *resource.ExtAuthOwn) *ExtAuth {
 	const field = "spec.extAuth"
 	out := &ExtAuth{
@@ -70,6 +74,9 @@ func (r *resolver) extAuth(owner objectName, spec *egv1alpha1.ExtAuth, own *reso
 		out.Settings = r.settings(field+".grpc", &spec.GRPC.BackendCluster, out.Backend, upstream.Use{HTTP2: true, RequestTimeout: field + ".timeout"})
 		if own != nil {
 			out.HeadersToBackend = own.HeadersToBackend
+		}
+		if out.FailOpen && out.MaxRequestBytes > receivable {
+			r.warn(opens, "%s.bodyToExtAuth.maxRequestBytes: with failOpen a body that is more than the server receives lets its request pass, and gRPC servers receive 4 MiB by default; write at most %d, or see to it that the server's limit is higher", field, receivable)
 		}
 	default:
 		r.fault("%s: set one of grpc and http", field)

@@ -79,7 +79,7 @@ func readSecurity(v *memo.View, namespace, name string) *resource.SecurityPolicy
 // SecurityRule resolves one SecurityPolicy, or several that merge.
 func SecurityRule(v *memo.View, key memo.Key) any {
 	names := mergedNames(key)
-	r := &resolver{view: v, namespace: key.Namespace, data: config.Data{}, faults: new([]string), warnings: new([]string)}
+	r := &resolver{view: v, namespace: key.Namespace, data: config.Data{}, faults: new([]string), warnings: new([]warning)}
 	var policies string
 	policies, r.place = placeOf(key)
 	r.identity = strings.ReplaceAll(policies, mergeSeparator, "+")
@@ -102,7 +102,7 @@ func SecurityRule(v *memo.View, key memo.Key) any {
 		Type:   "Accepted", True: fault == "", Reason: reason(fault), Message: together("SecurityPolicy", names, fault),
 	}}
 	for _, w := range *r.warnings {
-		out.Conditions = append(out.Conditions, status.Condition{Object: out.Conditions[0].Object, Type: "Warning", True: true, Reason: "NoEffect", Message: w})
+		out.Conditions = append(out.Conditions, status.Condition{Object: out.Conditions[0].Object, Type: "Warning", True: true, Reason: w.reason, Message: w.message})
 	}
 	return out
 }
@@ -126,7 +126,7 @@ type resolver struct {
 	namespace string // in which references without a namespace are looked up
 	data      config.Data
 	faults    *[]string
-	warnings  *[]string             // what works and has no effect
+	warnings  *[]warning            // what works, and not as its author may think
 	awaited   string                // what isn't there yet, and comes without an edit
 	identity  string                // the names of the policies that merge, for what must not be confused with another merge's
 	place     string                // where databases come from, "" if that isn't asked
@@ -137,8 +137,16 @@ func (r *resolver) fault(format string, args ...any) {
 	*r.faults = append(*r.faults, fmt.Sprintf(format, args...))
 }
 
-func (r *resolver) warn(format string, args ...any) {
-	*r.warnings = append(*r.warnings, fmt.Sprintf(format, args...))
+type warning struct{ reason, message string }
+
+// The reasons of warnings.
+const (
+	noEffect = "NoEffect"
+	opens    = "FailsOpen"
+)
+
+func (r *resolver) warn(reason, format string, args ...any) {
+	*r.warnings = append(*r.warnings, warning{reason, fmt.Sprintf(format, args...)})
 }
 
 func (r *resolver) security(object *resource.SecurityPolicy, out *Security) {

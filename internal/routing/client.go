@@ -10,6 +10,7 @@ import (
 	xff "github.com/envoyproxy/go-control-plane/envoy/extensions/http/original_ip_detection/xff/v3"
 
 	"github.com/gatehouse-proxy/gatehouse/exchange"
+	"github.com/gatehouse-proxy/gatehouse/internal/verdict"
 )
 
 // client is the client's address by the connection manager's detection, invalid where a header should tell it and
@@ -42,9 +43,6 @@ func client(m *hcm.HttpConnectionManager, r *Request) (address netip.Addr, statu
 	return r.Peer.Unmap(), 0
 }
 
-// readEntries is how many entries of X-Forwarded-For Envoy reads where it trusts networks; of more it reads none.
-const readEntries = 20
-
 // forwarded reads X-Forwarded-For from its end: behind the trusted hops, or behind every trusted address.
 func forwarded(config *xff.XffConfig, r *Request) netip.Addr {
 	hops := strings.Split(value(r.Header, "x-forwarded-for"), ",")
@@ -61,7 +59,7 @@ func forwarded(config *xff.XffConfig, r *Request) netip.Addr {
 	switch {
 	case len(ranges) > 0 && !trusted(r.Peer.Unmap()):
 		return r.Peer.Unmap() // what it says of others isn't read
-	case len(ranges) > 0 && len(hops) > readEntries:
+	case len(ranges) > 0 && len(hops) > verdict.ReadEntries:
 		return netip.Addr{}
 	}
 	last := netip.Addr{}

@@ -24,10 +24,11 @@ const (
 	appended   = "appended" // follows the others: Envoy has put the peer behind what was in X-Forwarded-For
 
 	forwardedFor = "x-forwarded-for"
-	// readEntries is how many entries of X-Forwarded-For Envoy reads to find one that isn't of its networks; of a
-	// longer header it reads none (Http::Utility::getLastNonTrustedAddressFromXFF).
-	readEntries = 20
 )
+
+// ReadEntries is how many entries of X-Forwarded-For Envoy reads to find one that isn't of its networks; of a longer
+// header it reads none (Http::Utility::getLastNonTrustedAddressFromXFF).
+const ReadEntries = 20
 
 // ClientAddress reads the value of [ClientIPHeader]; what is no address is invalid. header is the request's: where
 // it should have told the address and didn't, Envoy takes the peer for the client, which is then a proxy.
@@ -84,7 +85,7 @@ func forwarded(header []exchange.Field) (entries []string) {
 
 // readable is stricter than Envoy: in doubt the address isn't known.
 func readable(entries []string) bool {
-	if len(entries) > readEntries {
+	if len(entries) > ReadEntries {
 		return false
 	}
 	for _, entry := range entries {

@@ -19,40 +19,63 @@ import (
 // detectClient says which address is the client's. Without settings, and with directSourceIP, it is
 // the TCP peer's.
 func detectClient(m *hcm.HttpConnectionManager, settings gatewayapi.ClientSettings) {
-	d := settings.Detection
-	switch {
-	case d == nil, d.DirectSourceIP != nil:
+	extension, _ := detection(settings.Detection)
+	if extension == nil {
 		return
-	case d.CustomHeader != nil:
-		config := &customheader.CustomHeaderConfig{HeaderName: d.CustomHeader.Name, AllowExtensionToSetAddressAsTrusted: true}
-		if d.CustomHeader.FailClosed != nil && *d.CustomHeader.FailClosed {
-			config.RejectWithStatus = &httptype.HttpStatus{Code: httptype.StatusCode_Forbidden}
-		}
-		m.OriginalIpDetectionExtensions = []*core.TypedExtensionConfig{
-			namedExtension("envoy.extensions.http.original_ip_detection.custom_header", typed(config)),
-		}
-	case d.XForwardedFor != nil:
-		config := &xff.XffConfig{SkipXffAppend: boolean(d.XForwardedFor.DisableXForwardedForAppend != nil && *d.XForwardedFor.DisableXForwardedForAppend)}
-		if len(d.XForwardedFor.TrustedCIDRs) > 0 {
-			config.XffTrustedCidrs = &xff.XffTrustedCidrs{}
-			for _, cidr := range d.XForwardedFor.TrustedCIDRs {
-				config.XffTrustedCidrs.Cidrs = append(config.XffTrustedCidrs.Cidrs, cidrRanges(netip.MustParsePrefix(string(cidr)))...)
-			}
-		} else if hops := d.XForwardedFor.NumTrustedHops; hops != nil && *hops > 0 {
-			// Envoy counts the hops beyond the first, Envoy Gateway all of them.
-			config.XffNumTrustedHops = *hops - 1
-		} else {
-			return // no trusted hop: nothing in the header is to be believed
-		}
-		m.OriginalIpDetectionExtensions = []*core.TypedExtensionConfig{
-			namedExtension("envoy.extensions.http.original_ip_detection.xff", typed(config)),
-		}
 	}
+	m.OriginalIpDetectionExtensions = []*core.TypedExtensionConfig{extension}
 	// Envoy refuses detection extensions beside use_remote_address.
 	m.UseRemoteAddress = boolean(false)
 	m.EarlyHeaderMutationExtensions = []*core.TypedExtensionConfig{
 		namedExtension("envoy.http.early_header_mutation.header_mutation", typed(withoutEnvoys())),
 	}
+}
+
+// detection is how a header of the request tells the client's address, for Envoy and, as its way, for the authorizer;
+// nil where the peer is the client.
+func detection(d *egv1alpha1.ClientIPDetectionSettings) (extension *core.TypedExtensionConfig, way string) {
+	switch {
+	case d == nil:
+		return nil, ""
+	case d.CustomHeader != nil:
+		return byHeader(d.CustomHeader)
+	case d.XForwardedFor != nil:
+		return byForwardedFor(d.XForwardedFor)
+	}
+	return nil, ""
+}
+
+func byHeader(h *egv1alpha1.CustomHeaderExtensionSettings) (extension *core.TypedExtensionConfig, way string) {
+	config := &customheader.CustomHeaderConfig{HeaderName: h.Name, AllowExtensionToSetAddressAsTrusted: true}
+	if h.FailClosed != nil && *h.FailClosed {
+		config.RejectWithStatus = &httptype.HttpStatus{Code: httptype.StatusCode_Forbidden}
+	}
+	// Envoy reads % as the start of a command.
+	way = "header " + strings.ReplaceAll(strings.ToLower(h.Name), "%", "%%")
+	return namedExtension("envoy.extensions.http.original_ip_detection.custom_header", typed(config)), way
+}
+
+func byForwardedFor(x *egv1alpha1.XForwardedForSettings) (extension *core.TypedExtensionConfig, way string) {
+	silent := x.DisableXForwardedForAppend != nil && *x.DisableXForwardedForAppend
+	config := &xff.XffConfig{SkipXffAppend: boolean(silent)}
+	switch {
+	case len(x.TrustedCIDRs) > 0:
+		way = "networks"
+		config.XffTrustedCidrs = &xff.XffTrustedCidrs{}
+		for _, cidr := range x.TrustedCIDRs {
+			config.XffTrustedCidrs.Cidrs = append(config.XffTrustedCidrs.Cidrs, cidrRanges(netip.MustParsePrefix(string(cidr)))...)
+		}
+	case x.NumTrustedHops != nil && *x.NumTrustedHops > 0:
+		way = "hops"
+		// Envoy counts the hops beyond the first, Envoy Gateway all of them.
+		config.XffNumTrustedHops = *x.NumTrustedHops - 1
+	default:
+		return nil, "" // no trusted hop: nothing in the header is to be believed
+	}
+	if !silent { // Envoy puts the peer behind what it has read
+		way += " appended"
+	}
+	return namedExtension("envoy.extensions.http.original_ip_detection.xff", typed(config)), way
 }
 
 // withoutEnvoys takes out of what clients send what Envoys tell each other and their backends in headers, before a route
@@ -73,27 +96,10 @@ func withoutEnvoys() *earlymutation.HeaderMutation {
 // request tells it, Envoy falls back to the peer, a proxy, if it can't be read. So the authorizer is told the port, which
 // only a peer has, and how the address was looked for.
 func toldAddress(settings gatewayapi.ClientSettings) string {
-	const withPort = "%DOWNSTREAM_REMOTE_ADDRESS% "
-	d := settings.Detection
-	switch {
-	case d == nil, d.DirectSourceIP != nil:
-	case d.CustomHeader != nil:
-		// Envoy reads % as the start of a command.
-		return withPort + "header " + strings.ReplaceAll(strings.ToLower(d.CustomHeader.Name), "%", "%%")
-	case len(d.XForwardedFor.TrustedCIDRs) > 0:
-		return withPort + "networks" + appends(d.XForwardedFor)
-	case d.XForwardedFor.NumTrustedHops != nil && *d.XForwardedFor.NumTrustedHops > 0:
-		return withPort + "hops" + appends(d.XForwardedFor)
+	if _, way := detection(settings.Detection); way != "" {
+		return "%DOWNSTREAM_REMOTE_ADDRESS% " + way
 	}
 	return "%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%"
-}
-
-// appends says whether Envoy puts the peer behind what it has read.
-func appends(x *egv1alpha1.XForwardedForSettings) string {
-	if x.DisableXForwardedForAppend != nil && *x.DisableXForwardedForAppend {
-		return ""
-	}
-	return " appended"
 }
 
 // cidrRanges are those of a network. Proxies that listen on IPv6 may write IPv4 addresses as mapped ones, which are in
